@@ -1,0 +1,2 @@
+//! The command `efio`.
+fn main() {}

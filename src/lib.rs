@@ -1,0 +1,1 @@
+//! efio: files that behave like sockets, for event-driven programs.
