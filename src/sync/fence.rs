@@ -1,0 +1,156 @@
+#![allow(unsafe_code, reason = "membarrier(2) has no safe wrapper")]
+//! An asymmetric pair of fences: almost free on the hot side, heavy on the rare side.
+//!
+//! Two threads that each write one word and then read the other's ("publish, look for the flag"
+//! against "clear the flag, look for bytes") need a full fence between write and read on both
+//! sides. Where one side runs per call and the other once a second, the kernel can pay for both:
+//! membarrier(2) makes every running thread of this process pass a full fence, wherever it stands.
+//! So the hot side only has to stop the compiler.
+//!
+//! ```text
+//!  hot:   write A ── light_fence() ── read B        at least one of the two
+//!  rare:  write B ── heavy_fence() ── read A        sees the other's write
+//! ```
+//!
+//! Source: Linux membarrier(2), `MEMBARRIER_CMD_PRIVATE_EXPEDITED`; folly's `AsymmetricThreadFence`.
+//!
+//! Invariant: the choice is made once in the process, by [`register`], before any fence that
+//! matters: whoever uses the fences came by a module whose start called it, and that happens before.
+//! The one change after that is from light to full, when a sandbox closed later refuses the call.
+
+#[cfg(not(efio_loom))]
+pub(crate) use platform::{heavy_fence, light_fence, register};
+
+#[cfg(efio_loom)]
+pub(crate) use model::{heavy_fence, light_fence, register};
+
+#[cfg(not(efio_loom))]
+mod platform {
+    use std::sync::Once;
+    use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+
+    static DECIDED: Once = Once::new();
+    /// The kernel takes part: `light_fence` need not fence the processor.
+    static LIGHT: AtomicBool = AtomicBool::new(false);
+
+    /// Makes the choice; to be called by the start of each module, before its first fence.
+    pub(crate) fn register() {
+        DECIDED.call_once(|| {
+            let available = kernel::register();
+            // ORDER: Relaxed; `Once` pairs the end of this closure with every later `register`.
+            LIGHT.store(available, Ordering::Relaxed);
+        });
+    }
+
+    /// The hot side's fence, between its write and its read.
+    #[inline(always)]
+    pub(crate) fn light_fence() {
+        // ORDER: Relaxed; ordered after the store in `register` by the caller's own `register`.
+        if LIGHT.load(Ordering::Relaxed) {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            // ORDER: SeqCst pairs with the SeqCst fence in `heavy_fence`.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// The rare side's fence, between its write and its read. A few microseconds.
+    pub(crate) fn heavy_fence() {
+        // ORDER: SeqCst pairs with the SeqCst fence in `light_fence`, and orders this thread itself
+        // where the kernel does the rest.
+        fence(Ordering::SeqCst);
+        // ORDER: Relaxed, as in `light_fence`.
+        if LIGHT.load(Ordering::Relaxed) && !kernel::run() {
+            // A sandbox closed after `register` refuses the call. From now on the light side
+            // fences for itself; what it wrote just before leaves its store buffer in well under
+            // the time slept here.
+            // ORDER: Relaxed pairs with the load in `light_fence`.
+            LIGHT.store(false, Ordering::Relaxed);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            // ORDER: SeqCst pairs with the SeqCst fence in `light_fence`.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    mod kernel {
+        const QUERY: libc::c_int = 0;
+        const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
+        const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
+
+        fn membarrier(command: libc::c_int) -> libc::c_long {
+            let flags: libc::c_uint = 0;
+            let processor: libc::c_int = 0;
+            // SAFETY: the call takes three integers and touches no memory of ours.
+            unsafe { libc::syscall(libc::SYS_membarrier, command, flags, processor) }
+        }
+
+        pub(super) fn register() -> bool {
+            // Miri has no membarrier, and answers an unknown system call by ending the program.
+            if cfg!(miri) {
+                return false;
+            }
+            let wanted = libc::c_long::from(PRIVATE_EXPEDITED | REGISTER_PRIVATE_EXPEDITED);
+            let known = membarrier(QUERY);
+            known >= 0 && known & wanted == wanted && membarrier(REGISTER_PRIVATE_EXPEDITED) == 0
+        }
+
+        pub(super) fn run() -> bool {
+            membarrier(PRIVATE_EXPEDITED) == 0
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    mod kernel {
+        pub(super) fn register() -> bool {
+            false
+        }
+
+        pub(super) fn run() -> bool {
+            false
+        }
+    }
+}
+
+#[cfg(efio_loom)]
+mod model {
+    use crate::sync::{Ordering, fence};
+
+    pub(crate) fn register() {}
+
+    pub(crate) fn light_fence() {
+        // ORDER: SeqCst pairs with the fence in `heavy_fence`.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn heavy_fence() {
+        // ORDER: SeqCst pairs with the fence in `light_fence`.
+        fence(Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, not(efio_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicU32, Ordering};
+
+    #[test]
+    fn one_side_always_sees_the_other() {
+        register();
+        for _ in 0..2_000 {
+            let (published, flag) = (AtomicU32::new(0), AtomicU32::new(1));
+            let (hot, rare) = std::thread::scope(|scope| {
+                let hot = scope.spawn(|| {
+                    published.store(1, Ordering::Release);
+                    light_fence();
+                    flag.load(Ordering::Acquire) == 0
+                });
+                flag.store(0, Ordering::Release);
+                heavy_fence();
+                let rare = published.load(Ordering::Acquire) == 1;
+                (hot.join().unwrap(), rare)
+            });
+            assert!(hot || rare);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Ground: the one door to atomics, cells, locks and threads.
+//!
+//! Everything in this crate that two threads can touch comes through here, so that one build
+//! setting (`--cfg efio_loom`) swaps the lot for loom's models and the hand-overs can be checked
+//! over all their interleavings. `std::sync` and `crossbeam_utils` are named in this folder only.
+//!
+//! | file | what it keeps |
+//! | --- | --- |
+//! | `cell` | `UnsafeCell` with loom's `with` and `with_mut` |
+//! | `fence` | a cheap fence for the hot side, a heavy one for the rare side |
+//! | `futex` | sleep on a word, wake who sleeps on it |
+//! | `poison` | "a thread panicked in here" |
+//! | `wake` | one wake-up in flight, and a thread that sleeps without losing one |
+//! | `zeroed` | large arrays of atomics that cost memory only where they are used |
+//!
+//! Invariant: atomics made under loom live inside a model. They cannot be made in statics or
+//! outside a model, which is why unit tests are not built under loom.
+
+mod cell;
+pub(crate) mod fence;
+pub(crate) mod futex;
+mod poison;
+mod wake;
+pub(crate) mod zeroed;
+
+pub use crossbeam_utils::CachePadded;
+pub use poison::{PoisonFlag, PoisonGuard};
+pub use wake::{Sleeper, WakeFlag};
+
+#[cfg(not(efio_loom))]
+pub use cell::UnsafeCell;
+#[cfg(efio_loom)]
+pub use loom::cell::UnsafeCell;
+
+#[cfg(efio_loom)]
+pub use loom::{
+    hint,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    },
+    thread,
+};
+#[cfg(not(efio_loom))]
+pub use std::{
+    hint,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    },
+    thread,
+};
+
+/// Locks `mutex`, also if a thread panicked while it held it.
+///
+/// What a mutex guards here is valid between any two statements; whether a panic makes the whole
+/// unusable is said by a [`PoisonFlag`], not by the lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match mutex.lock() {
+        Ok(guard) => guard,
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}
+
+/// Runs `scenario` over all its interleavings.
+#[cfg(all(test, efio_loom))]
+pub(crate) fn model<F>(scenario: F)
+where
+    F: Fn() + Sync + Send + 'static,
+{
+    loom::model(scenario);
+}

@@ -1,0 +1,80 @@
+//! Seats: up to 64 threads that sleep for want of work, and a wake-up for one of them.
+//!
+//! A bit of one word says which seats sleep. The worker raises its bit and then looks for work once more; the one who
+//! brings work publishes it and then looks for a bit. Each side has a full fence between the two, so one of them sees
+//! the other: no work lies there while everybody sleeps.
+
+use std::time::Duration;
+
+use super::{AtomicU64, Ordering, Sleeper, fence};
+
+/// The most seats.
+pub(crate) const SEATS_MAX: usize = 64;
+
+/// Who sleeps.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    idle: AtomicU64,
+    sleepers: Vec<Sleeper>,
+}
+
+impl Seats {
+    pub(crate) fn new(count: usize) -> Self {
+        debug_assert!(count <= SEATS_MAX, "one bit a seat");
+        Self { idle: AtomicU64::new(0), sleepers: (0..count).map(|_| Sleeper::new()).collect() }
+    }
+
+    /// Wakes one sleeping seat, the lowest; false when nobody sleeps.
+    pub(crate) fn wake_one(&self) -> bool {
+        // ORDER: SeqCst: the caller's work is published before the look; pairs with the fence in `Sleeper::prepare`.
+        fence(Ordering::SeqCst);
+        // ORDER: Relaxed behind the fence.
+        let mut idle = self.idle.load(Ordering::Relaxed);
+        while idle != 0 {
+            let seat = idle.trailing_zeros();
+            // ORDER: AcqRel: one waker takes the bit; ordered after the worker's raise of it.
+            match self.idle.compare_exchange_weak(
+                idle,
+                idle & !(1 << seat),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    self.sleepers[seat as usize].wake();
+                    return true;
+                }
+                Err(now) => idle = now,
+            }
+        }
+        false
+    }
+
+    /// Wakes everybody.
+    pub(crate) fn wake_all(&self) {
+        while self.wake_one() {}
+    }
+
+    /// Sleeps in `seat` until woken, at most for `timeout`, unless `look` finds work after the sleep is announced.
+    /// False: the time was up.
+    pub(crate) fn sleep(&self, seat: usize, timeout: Option<Duration>, look: impl FnOnce() -> bool) -> bool {
+        let bit = 1 << seat;
+        // ORDER: AcqRel: seen by `wake_one`, or ordered after it; the fence in `prepare` follows before the look.
+        self.idle.fetch_or(bit, Ordering::AcqRel);
+        self.sleepers[seat].prepare();
+        let woken = if look() {
+            self.sleepers[seat].cancel();
+            true
+        } else {
+            self.sleepers[seat].sleep(timeout)
+        };
+        // ORDER: AcqRel: the bit is down whatever ended the sleep; a waker that had taken it has set the sleeper awake.
+        self.idle.fetch_and(!bit, Ordering::AcqRel);
+        woken
+    }
+
+    /// How many sleep now.
+    pub(crate) fn idle_count(&self) -> u32 {
+        // ORDER: Relaxed: a hint.
+        self.idle.load(Ordering::Relaxed).count_ones()
+    }
+}
