@@ -1,1 +1,13 @@
-//! Loom models of the hand-overs, each with a broken twin that loom must catch.
+//! Loom models of the hand-overs: each over all its interleavings, and a broken twin beside it.
+//!
+//! A twin is the same scenario with one step left out or two exchanged; loom must find the run in
+//! which it fails, or the model proves nothing. Twins live here, never in the code they imitate.
+
+mod fence;
+mod page;
+mod ready_list;
+mod sleeper;
+mod spsc;
+mod stack;
+mod table;
+mod wake;

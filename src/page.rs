@@ -1,4 +1,3 @@
-#![allow(unsafe_code, reason = "pages are parts of one region of raw memory")]
 //! Pages: aligned buffers of a bounded pool, taken and put back without a lock or a system call.
 //!
 //! ```text
@@ -20,6 +19,8 @@
 //!   only while every page of the block is in that thread's hands.
 //! - Floor pages lie below the `floor` granule and are on no other stack: the reserve cannot be eaten
 //!   by a file that already holds a page.
+
+#![allow(unsafe_code, reason = "pages are parts of one region of raw memory")]
 
 use crate::queue::{IndexStack, Links};
 use crate::sync::{AtomicU32, AtomicUsize, CachePadded, Mutex, Ordering, lock, zeroed};

@@ -1,4 +1,3 @@
-#![allow(unsafe_code, reason = "slots are shared by reference out of chunks behind atomic pointers")]
 //! The table: index to slot, lowest free index first, without a lock and without moving a slot.
 //!
 //! ```text
@@ -23,6 +22,8 @@
 //!   read-modify-writes of the hint, so that the later of the two sees what the earlier one did.
 //! - `used` is never more than the claimed bits: added after a claim, taken off before a release.
 //!   So `used == limit` is a true "full"; short of it a claim that found nothing scans level 0.
+
+#![allow(unsafe_code, reason = "slots are shared by reference out of chunks behind atomic pointers")]
 
 use crate::sync::zeroed;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};

@@ -1,9 +1,10 @@
-#![allow(unsafe_code, reason = "writes zeroes into memory that no page covers yet")]
 //! Which parts of the region belong to no class of pages yet, or no longer; cutting and gathering.
 //!
 //! A *span* is a block, or what the floor leaves of its last block. It is whole here, or cut into
 //! pages of one class. Everything in this file runs under the lock on [`Blocks`], on engine threads
 //! and in `Pool::new`.
+
+#![allow(unsafe_code, reason = "writes zeroes into memory that no page covers yet")]
 
 use super::{
     BLOCK, Class, FLOOR_LOW_WATER, FLOOR_SHELF, GRANULE, Granules, Pool, Shelf, failed_bit, low_bit,

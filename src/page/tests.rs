@@ -1,5 +1,7 @@
 //! The pool's claims: no page twice, none lost, the floor kept, blocks regained.
 
+#![allow(unsafe_code, reason = "tests write into pages")]
+
 use super::*;
 use std::collections::BTreeSet;
 

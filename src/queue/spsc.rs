@@ -1,4 +1,3 @@
-#![allow(unsafe_code, reason = "values move through cells that two threads share")]
 //! A small ring with one producer and one consumer, in which "nothing there" and "tell me later"
 //! are one step.
 //!
@@ -15,6 +14,8 @@
 //! changes tail, only the consumer head. WANT is raised by a compare-exchange on the very word that
 //! says "empty", and taken down by whatever the producer does next, so a refused consumer is owed
 //! exactly one event, and none is owed to one that was not refused.
+
+#![allow(unsafe_code, reason = "values move through cells that two threads share")]
 
 use crate::sync::{AtomicU32, Ordering, UnsafeCell};
 use std::mem::MaybeUninit;

@@ -1,4 +1,3 @@
-#![allow(unsafe_code, reason = "membarrier(2) has no safe wrapper")]
 //! An asymmetric pair of fences: almost free on the hot side, heavy on the rare side.
 //!
 //! Two threads that each write one word and then read the other's ("publish, look for the flag"
@@ -17,6 +16,8 @@
 //! Invariant: the choice is made once in the process, by [`register`], before any fence that
 //! matters: whoever uses the fences came by a module whose start called it, and that happens before.
 //! The one change after that is from light to full, when a sandbox closed later refuses the call.
+
+#![allow(unsafe_code, reason = "membarrier(2) has no safe wrapper")]
 
 #[cfg(not(efio_loom))]
 pub(crate) use platform::{heavy_fence, light_fence, register};

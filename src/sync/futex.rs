@@ -1,4 +1,3 @@
-#![allow(unsafe_code, reason = "the futex system call takes the address of the word")]
 //! Sleep on a word while it has a value; wake who sleeps on it.
 //!
 //! The contract is that of futex(2): `wait` returns at once if the word differs from `expected`,
@@ -8,7 +7,10 @@
 //! Linux has the system call (this file and `fence` are the second door to libc, beside `sys/`).
 //! Other systems get a small table of mutexes and condition variables, found by the word's
 //! address; two words may share an entry, which costs stray wakes and nothing else. Under loom one
-//! mutex and one condition variable stand in for the kernel.
+//! mutex and one condition variable stand in for the kernel; they end with the model's main thread, so
+//! a model joins its threads.
+
+#![allow(unsafe_code, reason = "the futex system call takes the address of the word")]
 
 pub(crate) use platform::{wait, wake_all, wake_one};
 

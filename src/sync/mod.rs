@@ -39,7 +39,6 @@ pub use loom::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     },
-    thread,
 };
 #[cfg(not(efio_loom))]
 pub use std::{
@@ -50,6 +49,17 @@ pub use std::{
     },
     thread,
 };
+
+/// Loom's threads, with the one call that loom lacks.
+#[cfg(efio_loom)]
+pub mod thread {
+    pub use loom::thread::*;
+
+    /// Lets other threads run: a model has no clock.
+    pub fn sleep(_duration: std::time::Duration) {
+        yield_now();
+    }
+}
 
 /// Locks `mutex`, also if a thread panicked while it held it.
 ///

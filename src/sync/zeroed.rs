@@ -1,8 +1,9 @@
-#![allow(unsafe_code, reason = "an array of atomics made of zeroed memory")]
 //! Large arrays of zero atomics that cost memory only where they are used.
 //!
 //! A table for a million files and a pool of a quarter gigabyte need side arrays whose larger part
 //! is never touched. Memory asked for zeroed and not written stays with the system until then.
+
+#![allow(unsafe_code, reason = "an array of atomics made of zeroed memory")]
 
 use super::{AtomicPtr, AtomicU32, AtomicU64};
 
