@@ -46,7 +46,7 @@ const PASSAGE: i32 = ALWAYS | libc::O_PATH | libc::O_DIRECTORY;
 const PASSAGE: i32 = FOLDER;
 
 /// Refuses what no name beneath a folder may look like.
-fn check_beneath(path: &CStr) -> Answer<()> {
+pub(super) fn check_beneath(path: &CStr) -> Answer<()> {
     let path = path.to_bytes();
     match path {
         [] => return Err(libc::ENOENT),
@@ -145,18 +145,22 @@ pub(super) fn folder(resolver: Resolver, name: &Name) -> Answer<Folder> {
     Ok(Folder { handle, keeper: Arc::new(descriptor) })
 }
 
-/// Opens the folder that holds `name`, and tells the last component.
-pub(super) fn parent(resolver: Resolver, name: &Name) -> Answer<(Folder, CString)> {
+/// Splits a name into the path of the folder, empty for the place where the name begins, and the last component.
+pub(super) fn split_last(name: &Name) -> Answer<(&[u8], CString)> {
     if name.beneath.is_some() {
         check_beneath(&name.path)?;
     }
     let (way, last) = split(name.path.to_bytes());
     match last {
-        b"" if way.is_empty() => return Err(libc::ENOENT),
-        b"" | b"." | b".." => return Err(libc::EISDIR),
-        _ => {}
+        b"" if way.is_empty() => Err(libc::ENOENT),
+        b"" | b"." | b".." => Err(libc::EISDIR),
+        last => Ok((way, path_of(last)?)),
     }
-    let last = path_of(last)?;
+}
+
+/// Opens the folder that holds `name`, and tells the last component.
+pub(super) fn parent(resolver: Resolver, name: &Name) -> Answer<(Folder, CString)> {
+    let (way, last) = split_last(name)?;
     let folder = match (&name.beneath, way) {
         (Some(folder), b"") => folder.clone(),
         (None, b"") => folder(resolver, &Name { beneath: None, path: c".".to_owned() })?,
