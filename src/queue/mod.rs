@@ -28,6 +28,25 @@ use crate::sync::AtomicU32;
 /// An index in a queue uses the link of its own object and no other; an object that can be in two
 /// queues at a time has two links, and each queue is always given the same one. The queue keeps
 /// its own encoding in the link: its value means nothing to others, and needs no reset.
+///
+/// ```
+/// use efio::queue::{IndexList, Links};
+/// use efio::sync::AtomicU32;
+///
+/// struct Files(Vec<(AtomicU32, &'static str)>);
+///
+/// impl Links for Files {
+///     fn link(&self, index: u32) -> &AtomicU32 {
+///         &self.0[index as usize].0
+///     }
+/// }
+///
+/// let files = Files(vec![(AtomicU32::new(0), "log"), (AtomicU32::new(0), "upload")]);
+/// let ready = IndexList::new();
+/// let _ = ready.push(&files, 1);
+/// let names: Vec<_> = ready.take_all(&files).map(|index| files.0[index as usize].1).collect();
+/// assert_eq!(names, ["upload"]);
+/// ```
 pub trait Links {
     /// The link of the object `index`.
     fn link(&self, index: u32) -> &AtomicU32;
