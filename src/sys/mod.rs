@@ -10,7 +10,7 @@
 //! | `notify_fd` | a descriptor to wait on |
 //! | `sim` | a disk in memory, with a virtual clock, faults and power cuts |
 //!
-//! Jobs come in, [`Done`]s go out. Nothing here knows what a file's state is, nor who waits for it.
+//! Jobs come in, their `Done`s go out. Nothing here knows what a file's state is, nor who waits for it.
 
 pub(crate) mod call;
 pub(crate) mod notify_fd;
@@ -21,6 +21,9 @@ pub(crate) mod publish;
 mod raw;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(efio_loom)))]
+mod tests;
 pub(crate) mod threads;
 
 use crate::error::Operation;

@@ -6,9 +6,9 @@
 //!   hidden   ──rename, or link and unlink────► target
 //! ```
 //!
-//! Durable: the bytes are made durable before, the folder after. Where a step fails the staged file is handed back,
-//! its hidden name removed if it did not have one before; closing it removes the rest. A hidden name can be left
-//! behind only by the death of the process between two steps, and is known by its form ([`is_hidden_name`]).
+//! Durable: the bytes are made durable before, the folder after. Where a step fails the staged file is handed back, to
+//! be published once more or closed, which removes its hidden name. A hidden name can be left behind only by the death
+//! of the process, and is known by its form ([`is_hidden_name`]).
 
 use std::ffi::CString;
 
@@ -71,17 +71,11 @@ fn name_unnamed(disk: &impl Disk, handle: Handle, staged: &mut Staged) -> Answer
         answer => return answer,
     }
     let hidden = hidden_name(disk.random());
-    let from = Spot::within(&staged.folder, &hidden);
-    again(disk, || disk.link_unnamed(handle, &from))?;
+    again(disk, || disk.link_unnamed(handle, &Spot::within(&staged.folder, &hidden)))?;
+    // From here on the file has a name: a nameless file can be linked once only, so a rename that fails leaves it to
+    // another try, or to closing, which removes it.
     staged.hidden = Some(hidden);
-    let renamed = again(disk, || disk.rename(&from, &target, true));
-    if renamed.is_ok() {
-        staged.hidden = None;
-    } else {
-        // Closing tries once more, should this not succeed.
-        let _ = remove_hidden(disk, staged);
-    }
-    renamed
+    name_hidden(disk, staged)
 }
 
 fn name_hidden(disk: &impl Disk, staged: &mut Staged) -> Answer<()> {

@@ -48,6 +48,7 @@ mod node;
 mod random;
 mod state;
 #[cfg(test)]
+#[cfg(all(target_os = "linux", not(efio_loom)))]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,129 @@
+//! A disk that answers by a script, for what no real disk does on demand.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+
+use crate::job::*;
+use crate::sys::call::{Answer, Disk, Facts, Spot};
+
+/// Gives its answers in their order, and keeps a note of each call.
+#[derive(Debug, Default)]
+pub(super) struct Scripted {
+    pub(super) answers: RefCell<VecDeque<Answer<usize>>>,
+    pub(super) calls: RefCell<Vec<String>>,
+}
+
+impl Scripted {
+    pub(super) fn new(answers: impl IntoIterator<Item = Answer<usize>>) -> Self {
+        Self { answers: RefCell::new(answers.into_iter().collect()), calls: RefCell::default() }
+    }
+
+    pub(super) fn calls(&self) -> Vec<String> {
+        assert!(self.answers.borrow().is_empty(), "the script was not played to its end");
+        self.calls.take()
+    }
+
+    fn answer(&self, call: String) -> Answer<usize> {
+        self.calls.borrow_mut().push(call);
+        self.answers.borrow_mut().pop_front().expect("one more call than the script has")
+    }
+}
+
+impl Disk for Scripted {
+    fn locate(&self, name: &Name) -> Answer<Spot> {
+        Ok(Spot { folder: None, path: name.path.clone() })
+    }
+
+    fn read(&self, _: Handle, into: &Slices, offset: u64) -> Answer<usize> {
+        self.answer(format!("read {} at {offset}", into.bytes()))
+    }
+
+    fn write(&self, _: Handle, from: &Slices, place: Place) -> Answer<usize> {
+        self.answer(format!("write {} {place:?}", from.bytes()))
+    }
+
+    fn sync_data(&self, _: Handle) -> Answer<()> {
+        self.answer("sync".into()).map(drop)
+    }
+
+    fn truncate(&self, _: Handle, size: u64) -> Answer<()> {
+        self.answer(format!("truncate {size}")).map(drop)
+    }
+
+    fn close(&self, _: Handle) -> Answer<()> {
+        self.answer("close".into()).map(drop)
+    }
+
+    fn link(&self, _: &Spot, _: &Spot) -> Answer<()> {
+        self.answer("link".into()).map(drop)
+    }
+
+    fn rename(&self, _: &Spot, _: &Spot, replace: bool) -> Answer<()> {
+        self.answer(format!("rename, replace: {replace}")).map(drop)
+    }
+
+    fn unlink(&self, spot: &Spot, _: bool) -> Answer<()> {
+        self.answer(format!("unlink {}", spot.path.to_string_lossy())).map(drop)
+    }
+
+    fn pause(&self) {
+        self.calls.borrow_mut().push("pause".into());
+    }
+
+    fn parent(&self, _: &Name) -> Answer<(Folder, CString)> {
+        unimplemented!()
+    }
+
+    fn open_folder(&self, _: &Name) -> Answer<Folder> {
+        unimplemented!()
+    }
+
+    fn open(&self, _: &OpenWork) -> Answer<Handle> {
+        unimplemented!()
+    }
+
+    fn open_unnamed(&self, _: &Folder, _: &CStr, _: &OpenWork) -> Answer<Handle> {
+        unimplemented!()
+    }
+
+    fn open_hidden(&self, _: &Folder, _: &CStr, _: &CStr, _: &OpenWork) -> Answer<Handle> {
+        unimplemented!()
+    }
+
+    fn facts(&self, _: Handle) -> Answer<Facts> {
+        unimplemented!()
+    }
+
+    fn settle(&self, _: Handle, _: bool, _: u64) -> Answer<()> {
+        unimplemented!()
+    }
+
+    fn sync_folder(&self, _: &Folder) -> Answer<()> {
+        unimplemented!()
+    }
+
+    fn allocate(&self, _: Handle, _: u64, _: u64, _: bool) -> Answer<()> {
+        unimplemented!()
+    }
+
+    fn mask(&self) -> u32 {
+        unimplemented!()
+    }
+
+    fn set_mode(&self, _: Handle, _: u32) -> Answer<()> {
+        unimplemented!()
+    }
+
+    fn link_unnamed(&self, _: Handle, _: &Spot) -> Answer<()> {
+        unimplemented!()
+    }
+
+    fn stat(&self, _: &Spot, _: bool) -> Answer<Stat> {
+        unimplemented!()
+    }
+
+    fn random(&self) -> u64 {
+        unimplemented!()
+    }
+}
