@@ -1,10 +1,16 @@
 //! The platform held to its rules: jobs against the real operating system, and against a disk that follows a script.
 
+#[cfg(test)]
 mod beneath;
+#[cfg(test)]
 mod opening;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
 mod publishing;
+#[cfg(test)]
 mod scripted;
+#[cfg(test)]
 mod transfers;
 
 use std::ffi::CString;
