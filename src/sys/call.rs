@@ -28,9 +28,6 @@ pub(crate) type Answer<T> = Result<T, i32>;
 /// The most bytes that one read or write carries: what the kernel itself cuts at.
 pub(crate) const TRANSFER_MAX: usize = 0x7fff_f000;
 
-/// The note of a write that makes no progress and gives no reason.
-pub(crate) const NO_PROGRESS_NOTE: &str = "three writes in a row wrote nothing";
-
 /// How often a write may write nothing before that is a fault.
 const EMPTY_WRITES_MAX: u32 = 3;
 
@@ -225,9 +222,8 @@ fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slices) -> Outco
             None => Err(libc::EFBIG),
         };
         let fault = match answer {
-            Ok(0) if empty + 1 == EMPTY_WRITES_MAX => {
-                Fault { operation: Operation::Write, errno: libc::EIO, note: NO_PROGRESS_NOTE }
-            }
+            // No note: those say what an open refused.
+            Ok(0) if empty + 1 == EMPTY_WRITES_MAX => Fault::new(Operation::Write, libc::EIO),
             Ok(0) => {
                 empty += 1;
                 continue;

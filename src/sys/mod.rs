@@ -37,7 +37,8 @@ use threads::Threads;
 /// Every job that is submitted comes back from a later `reap` as one [`Done`], with the same slot and kind. Jobs of
 /// different slots, and of different kinds of one slot, may come back in any order.
 pub(crate) trait Backend: Send {
-    /// Takes a job. It may be done by the time this returns: the threads backend waits for the disk in here.
+    /// Takes a job. It may be done by the time this returns: the threads backend waits for the disk in here, and a
+    /// panic of the job comes out of here. A backend that does its jobs later tells of it in the `Done`.
     fn submit(&mut self, job: Job);
     /// Adds what is finished to `done`; never waits.
     fn reap(&mut self, done: &mut Vec<Done>);
@@ -90,6 +91,24 @@ impl Platform {
             Self::Os => false,
             #[cfg(feature = "sim")]
             Self::Sim(_) => true,
+        }
+    }
+
+    /// On a virtual clock: when the next job comes back. `None`: none will, or the clock is real.
+    pub(crate) fn next_due_ns(&self) -> Option<u64> {
+        match self {
+            Self::Os => None,
+            #[cfg(feature = "sim")]
+            Self::Sim(sim) => sim.next_due(),
+        }
+    }
+
+    /// Moves a virtual clock on to this time, if it is not there yet; a real one goes by itself.
+    pub(crate) fn advance_to_ns(&self, time: u64) {
+        match self {
+            Self::Os => _ = time,
+            #[cfg(feature = "sim")]
+            Self::Sim(sim) => sim.advance_to_ns(time),
         }
     }
 

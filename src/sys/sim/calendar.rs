@@ -5,11 +5,12 @@
 //! that lock; the disk knows only their times.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Sim;
 use super::names::normal;
 use super::state::State;
-use crate::job::{Done, Handle, Job, Name, Work};
+use crate::job::{Done, Handle, Job, Name, Outcome, Work};
 use crate::sys::Backend;
 use crate::sys::call::run;
 
@@ -142,7 +143,9 @@ impl Backend for SimBackend {
 
     fn reap(&mut self, done: &mut Vec<Done>) {
         for job in self.take_due() {
-            done.push(run(job, &self.sim));
+            let (slot, kind) = (job.slot, job.kind);
+            let panicked = |_| Done { slot, kind, outcome: Outcome::Panicked };
+            done.push(catch_unwind(AssertUnwindSafe(|| run(job, &self.sim))).unwrap_or_else(panicked));
         }
     }
 }

@@ -33,7 +33,8 @@ use crate::error::Operation;
 pub struct FaultRule {
     /// What has to be going on.
     pub operation: Operation,
-    /// The errno with which it fails. `EINTR` and `EAGAIN` are tried again, as on a real disk.
+    /// The errno with which it fails. `EINTR` and `EAGAIN` are tried again, as on a real disk: limit their
+    /// [`times`](Self::times). [`FaultRule::PANIC`] is none: the job panics.
     pub errno: i32,
     /// The file's path; `None`: any file.
     pub path: Option<PathBuf>,
@@ -44,6 +45,9 @@ pub struct FaultRule {
 }
 
 impl FaultRule {
+    /// In place of an errno: the call panics, as a defect in the job's own code would.
+    pub const PANIC: i32 = i32::MIN;
+
     /// Every call of `operation` fails with `errno`, on all files, from now on.
     #[must_use]
     pub const fn new(operation: Operation, errno: i32) -> Self {

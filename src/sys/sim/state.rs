@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::SimOptions;
 use super::calendar::Calendar;
-use super::fault::Faults;
+use super::fault::{FaultRule, Faults};
 use super::names::{Key, Names, ROOT};
 use super::node::{Node, NodeId};
 use super::random::Random;
@@ -20,6 +20,9 @@ const HANDLES_START: i32 = 1 << 30;
 
 /// The virtual clock does not begin at 0, which some read as "never".
 const CLOCK_START_NS: u64 = 1_000_000_000;
+
+/// A call that is always interrupted would be tried again for ever.
+const INTERRUPT_MAX: u32 = 900;
 
 /// A handle: which node, and what for.
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +83,15 @@ impl State {
         if self.dead {
             return Err(libc::EIO);
         }
-        if self.random.chance(self.options.interrupt_per_mille) {
+        if self.random.chance(self.options.interrupt_per_mille.min(INTERRUPT_MAX)) {
             return Err(libc::EINTR);
         }
         self.steps += u64::from(changing);
-        self.faults.strike(operation, path, &mut self.random).map_or(Ok(()), Err)
+        match self.faults.strike(operation, path, &mut self.random) {
+            None => Ok(()),
+            Some(FaultRule::PANIC) => panic!("a fault rule lets {} panic", operation.name()),
+            Some(errno) => Err(errno),
+        }
     }
 
     /// [`State::gate`] for a call on a node.

@@ -209,6 +209,22 @@ fn jobs_come_back_when_the_clock_gets_there() {
 }
 
 #[test]
+fn a_job_that_panics_comes_back_as_such_and_the_next_one_is_done() {
+    let sim = Sim::with_options(1, SimOptions { reorder: false, ..calm_options() });
+    sim.fail(FaultRule::new(Operation::Open, FaultRule::PANIC).times(1));
+    let mut backend = sim.backend();
+    for slot in 0..2 {
+        let work = Work::Open(Box::new(creating(name("/file"))));
+        backend.submit(Job { slot, kind: Kind::Meta, device: 0, work });
+    }
+    Platform::Sim(sim.clone()).advance_to_ns(2_000_000_000);
+    let mut done = Vec::new();
+    backend.reap(&mut done);
+    assert!(matches!(done[0], Done { slot: 0, kind: Kind::Meta, outcome: Outcome::Panicked }));
+    assert!(matches!(done[1].outcome, Outcome::Opened(Ok(_))));
+}
+
+#[test]
 fn without_reordering_jobs_come_back_as_submitted() {
     let sim = Sim::with_options(1, SimOptions { reorder: false, ..calm_options() });
     let mut backend = sim.backend();
