@@ -72,7 +72,7 @@ impl Plan {
         let mut planner = Planner { options, plan: Self::default(), taken: HashSet::new() };
         for source in &options.sources {
             let to = match source.file_name() {
-                Some(name) if is_folder => destination.join(name),
+                Some(name) if is_folder && !ends_in_dot(source) => destination.join(name),
                 _ => destination.clone(),
             };
             planner.add_source(source, to);
@@ -161,16 +161,16 @@ impl Planner<'_> {
             return self.refuse(&entry.from, "neither a file, a folder nor a link");
         }
         let to = entry.to.display();
-        if let Ok(found) = fs::metadata(&entry.to) {
-            if is_same(&found, &entry.metadata) {
-                return self.refuse(&entry.from, format_args!("{to} is the same file"));
-            }
+        if fs::metadata(&entry.to).is_ok_and(|found| is_same(&found, &entry.metadata)) {
+            return self.refuse(&entry.from, format_args!("{to} is the same file"));
+        }
+        if let Ok(found) = fs::symlink_metadata(&entry.to) {
             if found.is_dir() {
                 return self.refuse(&entry.from, format_args!("{to} is in the way and a folder"));
             }
-        }
-        if !self.options.force && fs::symlink_metadata(&entry.to).is_ok() {
-            return self.refuse(&entry.from, format_args!("{to} exists; --force replaces it"));
+            if !self.options.force {
+                return self.refuse(&entry.from, format_args!("{to} exists; --force replaces it"));
+            }
         }
         if !self.taken.insert(entry.to.clone()) {
             return self.refuse(&entry.from, format_args!("{to} is made twice"));
@@ -182,6 +182,12 @@ impl Planner<'_> {
             self.plan.links.push(entry);
         }
     }
+}
+
+/// `folder/.` stands for what is in the folder, not for the folder.
+fn ends_in_dot(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    bytes == b"." || bytes.ends_with(b"/.")
 }
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
