@@ -182,6 +182,11 @@ impl Error {
         Self(Repr::Detailed(Arc::new(Detail { note, ..Self::detail(kind, operation) })))
     }
 
+    /// An error that the operating system gave, or that a name was refused for, with the reason in words.
+    pub(crate) fn refused(operation: Operation, errno: i32, note: &'static str) -> Self {
+        Self(Repr::Detailed(Arc::new(Detail { errno, note, ..Self::detail(ErrorKind::NotRegular, operation) })))
+    }
+
     fn amend(self, change: impl FnOnce(&mut Detail)) -> Self {
         let mut detail = match self.0 {
             Repr::Plain { kind, operation, fd } => Arc::new(Detail { fd, ..Self::detail(kind, operation) }),

@@ -1,10 +1,10 @@
 //! Job and Done: the only values that cross between a file and the platform.
-#![allow(unsafe_code, reason = "one Send for raw slices, argued at its place")]
 //!
 //! A file says *what* is to be done in a [`Job`]; a backend does it and answers with a [`Done`]. Neither knows the
 //! other. Memory crosses as raw [`Slice`]s: the file keeps the pages they point into, untouched, until the `Done`
 //! of that job is back, so a job never outlives its bytes. There is at most one job of each [`Kind`] in flight for a
 //! slot; that is why submitting needs no queue of its own and cannot fail.
+#![allow(unsafe_code, reason = "one Send for raw slices, argued at its place")]
 
 use std::any::Any;
 use std::ffi::CString;

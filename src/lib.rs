@@ -1,13 +1,90 @@
 //! efio: files that behave like sockets, for event-driven programs.
+//!
+//! An event loop never waits for a socket, but it does wait for a file. efio gives it files whose calls return at once:
+//! from memory where they can, with `WouldBlock` where they cannot, and an event when it is worth trying again. What is
+//! written is copied into a page; background threads carry it to the disk when the page is full or a timer says so.
+//!
+//! # A file in a mio loop
+//!
+//! ```
+//! use efio::{Efio, Events, OpenOptions};
+//! use mio::{Interest, Poll, Token};
+//!
+//! let path = std::env::temp_dir().join(format!("efio-lib-{}", std::process::id()));
+//! let mut poll = Poll::new()?;
+//! let efio = Efio::new()?;
+//! poll.registry().register(&mut efio.inbox(), Token(0), Interest::READABLE)?;
+//!
+//! let log = efio.ef_open(&path, &OpenOptions::new().append(true).create(true).token(7))?;
+//! let (mut ready, mut events) = (mio::Events::with_capacity(64), Events::with_capacity(64));
+//! 'run: loop {
+//!     poll.poll(&mut ready, None)?;
+//!     efio.events(&mut events)?;
+//!     for event in &events {
+//!         if event.readiness().is_closed() {
+//!             assert!(event.error().is_none());
+//!             break 'run;
+//!         } else if event.readiness().is_opened() {
+//!             efio.ef_write(log, b"never waits for the disk\n")?;
+//!             efio.ef_close(log)?;
+//!         }
+//!     }
+//! }
+//! # assert_eq!(std::fs::read(&path)?.len(), 25);
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Readiness
+//!
+//! Events are edge-like, as in mio. After every `WouldBlock` an event follows: [`Readiness::READABLE`] for a read,
+//! [`Readiness::WRITABLE`] for a write. Act until `WouldBlock`; spurious events happen, lost ones do not. After the
+//! closed event of a handle no other follows.
+//!
+//! # What is promised about bytes
+//!
+//! | word | meaning | survives |
+//! | --- | --- | --- |
+//! | accepted | `ef_write` has returned: the bytes are in a page of efio | |
+//! | written | the bytes are in the file, and every process can read them | the death of this process |
+//! | durable | a sync made the bytes safe, and the file's name with them | a loss of power |
+//!
+//! [`Efio::ef_progress`] tells each, in bytes since the open; none goes back. Bytes of one file reach it in the order in
+//! which they were accepted, so after a crash the file is a prefix of that. No error is lost: the first one that nothing
+//! healed comes with the closed event, and is answered by every later write and sync. A sync that failed is never
+//! followed by one that succeeds.
 
+pub(crate) mod builder;
+mod config;
+mod dir;
+mod efio;
+mod engine;
 mod error;
+mod event;
 mod fd;
+mod file;
+mod handle;
+mod inbox;
 mod job;
+mod news;
 mod page;
 pub mod queue;
 pub mod sync;
 mod sys;
 mod table;
+
+pub use builder::Builder;
+pub use config::{Durability, OnFull, OpenOptions};
+pub use dir::{Answer, Dir, Metadata, Op};
+pub use efio::Efio;
+pub use engine::ending::Loss;
+pub use error::{Error, ErrorKind, Operation, Result};
+pub use event::{Event, Events, Progress, Readiness};
+pub use fd::Fd;
+pub use handle::{Blocking, File};
+pub use inbox::Inbox;
+#[cfg(feature = "sim")]
+pub use sys::sim;
 
 #[cfg(all(test, efio_loom))]
 #[path = "../loom-tests/mod.rs"]

@@ -19,12 +19,16 @@
 mod cell;
 pub(crate) mod fence;
 pub(crate) mod futex;
+mod seats;
 mod poison;
 mod wake;
 pub(crate) mod zeroed;
 
 pub use crossbeam_utils::CachePadded;
+pub(crate) use fence::{heavy_fence, light_fence};
 pub use poison::{PoisonFlag, PoisonGuard};
+pub(crate) use hint::spin_loop;
+pub(crate) use seats::Seats;
 pub use wake::{Sleeper, WakeFlag};
 
 #[cfg(not(efio_loom))]

@@ -1,0 +1,210 @@
+//! Dir: a folder that client names cannot leave; and the queued metadata calls.
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::fd::Fd;
+use crate::file::answer::Answered;
+use crate::job::{Folder, Name, Stat};
+
+/// A folder opened once. Paths given with it are resolved beneath it: no `..`, no absolute path, no symbolic link on
+/// the way leads out of it, whatever other processes rename meanwhile.
+///
+/// Made by [`Efio::dir`](crate::Efio::dir), for the start of a program, or by
+/// [`Efio::ef_open_dir`](crate::Efio::ef_open_dir), which never waits. Cheap to clone.
+///
+/// ```
+/// let efio = efio::Efio::new()?;
+/// let root = efio.dir("/proc")?;
+/// let fd = efio.ef_open_at(&root, "../etc/passwd", &efio::OpenOptions::new().read(true))?;
+/// let error = loop {
+///     match efio.ef_open_status(fd) {
+///         Err(error) if error.is_would_block() => std::thread::yield_now(),
+///         answer => break answer.unwrap_err(),
+///     }
+/// };
+/// assert!(error.raw_os_error().is_some());
+/// # Ok::<(), efio::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Dir {
+    folder: Folder,
+    path: PathBuf,
+}
+
+impl Dir {
+    pub(crate) fn new(folder: Folder, path: PathBuf) -> Self {
+        Self { folder, path }
+    }
+
+    pub(crate) fn folder(&self) -> Folder {
+        self.folder.clone()
+    }
+
+    /// The path as it was given when the folder was opened; empty for one that was opened by a queued call.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl fmt::Debug for Dir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Dir").field(&self.path).finish()
+    }
+}
+
+/// A path as the platform takes it.
+pub(crate) fn name_of(beneath: Option<&Dir>, path: &Path, operation: Operation) -> Result<Name> {
+    let refuse = |note| Err(Error::noted(ErrorKind::InvalidInput, operation, note).with_path(path));
+    if path.as_os_str().is_empty() {
+        return refuse("the path is empty");
+    }
+    match CString::new(path.as_os_str().as_bytes()) {
+        Ok(path) => Ok(Name { beneath: beneath.map(Dir::folder), path }),
+        Err(_) => refuse("the path contains a NUL byte"),
+    }
+}
+
+/// A queued metadata call: its answer is there when the event with [`Readiness::DONE`](crate::Readiness::DONE) comes.
+///
+/// It takes a place in the table of open files until [`Efio::take`](crate::Efio::take) has its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Op(pub(crate) Fd);
+
+impl Op {
+    /// The name under which its event comes: [`Event::fd`](crate::Event::fd).
+    #[must_use]
+    pub fn fd(self) -> Fd {
+        self.0
+    }
+}
+
+/// What a queued metadata call came to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Of a stat.
+    Metadata(Metadata),
+    /// Of opening a folder.
+    Dir(Dir),
+    /// Of a rename or an unlink.
+    Done,
+}
+
+impl Answer {
+    pub(crate) fn of(answered: Answered) -> Result<Self> {
+        match answered {
+            Answered::Stat(stat) => Ok(Self::Metadata(Metadata(*stat))),
+            Answered::Folder(folder) => Ok(Self::Dir(Dir::new(folder, PathBuf::new()))),
+            Answered::Done => Ok(Self::Done),
+            Answered::Failed(error) => Err(error),
+        }
+    }
+}
+
+/// Metadata of a name.
+///
+/// ```
+/// use efio::{Answer, Efio};
+/// let efio = Efio::new()?;
+/// let op = efio.ef_stat("/proc")?;
+/// let answer = loop {
+///     match efio.take(op) {
+///         Err(error) if error.is_would_block() => std::thread::yield_now(),
+///         answer => break answer?,
+///     }
+/// };
+/// assert!(matches!(answer, Answer::Metadata(metadata) if metadata.is_dir()));
+/// # Ok::<(), efio::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metadata(Stat);
+
+const KIND_MASK: u32 = 0o170_000;
+const KIND_DIR: u32 = 0o040_000;
+const KIND_FILE: u32 = 0o100_000;
+
+#[allow(clippy::len_without_is_empty, reason = "the size of a file, as std::fs::Metadata names it")]
+impl Metadata {
+    /// The size in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.0.size
+    }
+
+    /// A folder.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.0.mode & KIND_MASK == KIND_DIR
+    }
+
+    /// A regular file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.0.mode & KIND_MASK == KIND_FILE
+    }
+
+    /// Kind and permission bits, as `st_mode`.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        self.0.mode
+    }
+
+    /// When the contents were last changed.
+    #[must_use]
+    pub fn modified(&self) -> SystemTime {
+        time_of(self.0.modified_ns)
+    }
+
+    /// When the contents were last read, as far as the file system keeps it.
+    #[must_use]
+    pub fn accessed(&self) -> SystemTime {
+        time_of(self.0.accessed_ns)
+    }
+
+    /// The device that holds the file.
+    #[must_use]
+    pub fn dev(&self) -> u64 {
+        self.0.device
+    }
+
+    /// The inode number.
+    #[must_use]
+    pub fn ino(&self) -> u64 {
+        self.0.inode
+    }
+
+    /// The number of names.
+    #[must_use]
+    pub fn nlink(&self) -> u64 {
+        self.0.links
+    }
+
+    /// The owner's number.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.0.user
+    }
+
+    /// The group's number.
+    #[must_use]
+    pub fn gid(&self) -> u32 {
+        self.0.group
+    }
+}
+
+/// A time from nanoseconds since 1970, which may lie before it.
+fn time_of(ns: i128) -> SystemTime {
+    let distance = u64::try_from(ns.unsigned_abs()).map_or(Duration::MAX, Duration::from_nanos);
+    let time = if ns < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -1,0 +1,215 @@
+//! Ending: flush, close and join within a deadline; what is lost by then is told, and hung threads are left behind.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::fd::Fd;
+use crate::file::Slot;
+use crate::file::state::{Phase, flag, mail};
+use crate::sync::{Ordering, futex, lock};
+
+use super::Engine;
+
+/// Accepted bytes of one file that did not reach it, or an error that nobody took, as the module ended.
+///
+/// ```
+/// let efio = efio::Efio::builder().on_loss(|loss| eprintln!("{loss}")).build()?;
+/// # Ok::<(), efio::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loss {
+    /// The file's handle.
+    pub fd: Fd,
+    /// The token given to the open.
+    pub token: u64,
+    /// Accepted bytes that are not known to be in the file.
+    pub bytes: u64,
+    /// The path as it was given to the open, where the error knows it.
+    pub path: Option<PathBuf>,
+    /// The first error that nothing healed; `None` when the deadline alone cut the file short.
+    pub error: Option<Error>,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "{}", path.display())?,
+            None => write!(f, "{}", self.fd)?,
+        }
+        write!(f, ": {} bytes lost", self.bytes)?;
+        match &self.error {
+            Some(error) => write!(f, ": {error}"),
+            None => write!(f, " at the deadline"),
+        }
+    }
+}
+
+/// Told of each loss, on the thread that ends the module.
+pub(crate) type LossHook = Box<dyn Fn(&Loss) + Send + Sync>;
+
+/// How the end of a module went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) in_time: bool,
+    pub(crate) bytes_lost: u64,
+    pub(crate) files_lost: u64,
+}
+
+impl Engine {
+    /// From here on nothing is accepted; every file begins to close, but for those that a `File` owns, which are
+    /// flushed.
+    pub(crate) fn begin_ending(&self) {
+        // ORDER: Release pairs with `is_ending`.
+        self.ending.store(true, Ordering::Release);
+        for (_, slot) in self.commons.table.iter() {
+            self.end_slot(slot);
+        }
+    }
+
+    fn end_slot(&self, slot: &Slot) {
+        let seen = slot.state.load();
+        if !matches!(seen.phase(), Phase::Opening | Phase::Open) {
+            return;
+        }
+        slot.state.set(flag::ENDING);
+        if seen.has(flag::OWNED) {
+            self.commons.post(slot, mail::FLUSH);
+            return;
+        }
+        let flags = if seen.has(flag::ATOMIC) { flag::ABORT } else { 0 };
+        // A close by someone else that came first is as good.
+        let _ = slot.state.close(slot.fd(), flags, false);
+        self.commons.post(slot, mail::CLOSE);
+    }
+
+    /// Flushes, closes, joins. Called once.
+    pub(crate) fn end(&self, deadline: Duration) -> Ended {
+        self.begin_ending();
+        let until = Instant::now().checked_add(deadline);
+        let in_time = self.wait_until_quiet(until);
+        self.stop_threads();
+        let joined = self.join_threads(until);
+        let mut ended = self.tell_losses();
+        ended.in_time = in_time && joined;
+        ended
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.commons.table.iter().all(|(_, slot)| {
+            // A file opened by a race with the beginning of the end.
+            self.end_slot_if_new(slot);
+            let seen = slot.state.load();
+            match seen.phase() {
+                Phase::Free | Phase::Closed => true,
+                Phase::Op => lock(&slot.report).answer.is_some(),
+                Phase::Open if seen.has(flag::OWNED) => {
+                    seen.has(flag::POISONED | flag::STALLED) || slot.write.accepted() <= slot.written()
+                }
+                _ => false,
+            }
+        })
+    }
+
+    fn end_slot_if_new(&self, slot: &Slot) {
+        let seen = slot.state.load();
+        if matches!(seen.phase(), Phase::Opening | Phase::Open) && !seen.has(flag::ENDING) {
+            self.end_slot(slot);
+        }
+    }
+
+    /// Waits for the files; on a virtual clock it turns the engine itself, moving the clock.
+    fn wait_until_quiet(&self, until: Option<Instant>) -> bool {
+        if self.platform.is_virtual() {
+            return self.turn_until(|| self.is_quiet());
+        }
+        if self.is_poisoned() {
+            return false;
+        }
+        loop {
+            // ORDER: Acquire pairs with the count in `reap`: a job finished after this look changes the word.
+            let seen = self.turned.load(Ordering::Acquire);
+            if self.is_quiet() {
+                return true;
+            }
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            // The files that end without a job of their own are seen at the next look.
+            futex::wait(&self.turned, seen, Some(left.min(Duration::from_millis(20))));
+        }
+    }
+
+    /// Joins the threads that end by the deadline; the others are left to their disks.
+    fn join_threads(&self, until: Option<Instant>) -> bool {
+        let mut joins = std::mem::take(&mut *lock(&self.joins));
+        loop {
+            let (done, rest): (Vec<_>, Vec<_>) = joins.into_iter().partition(std::thread::JoinHandle::is_finished);
+            for join in done {
+                // A panic in a thread has set the poison flag already.
+                let _ = join.join();
+            }
+            if rest.is_empty() {
+                return true;
+            }
+            // Threads that are merely on their way out get a moment even past the deadline.
+            let grace = Duration::from_millis(50);
+            if until.is_some_and(|until| Instant::now() > until + grace) {
+                return false;
+            }
+            joins = rest;
+            self.commons.seats.wake_all();
+            self.commons.clock.sleeper.wake();
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Tells the hook what was lost, and counts it.
+    fn tell_losses(&self) -> Ended {
+        let mut ended = Ended::default();
+        for (_, slot) in self.commons.table.iter() {
+            let seen = slot.state.load();
+            let loss = match seen.phase() {
+                Phase::Free | Phase::Op => None,
+                Phase::Closed if seen.has(flag::FAILED) => None,
+                Phase::Closed => {
+                    let report = lock(&slot.report);
+                    let error = report.error.clone();
+                    (report.lost > 0 && !seen.has(flag::ABORT) || error.is_some()).then_some((report.lost, error))
+                }
+                // An owned file outlives the module: what it holds is written when it is dropped.
+                Phase::Open if seen.has(flag::OWNED) && !seen.has(flag::POISONED | flag::STALLED) => None,
+                _ => {
+                    let left = slot.write.accepted().saturating_sub(slot.written());
+                    let error = slot.first_error();
+                    (left > 0 && !seen.has(flag::ABORT) || error.is_some()).then_some((left, error))
+                }
+            };
+            if let Some((bytes, error)) = loss {
+                ended.bytes_lost += bytes;
+                ended.files_lost += 1;
+                self.tell(slot, bytes, error);
+            }
+        }
+        ended
+    }
+
+    fn tell(&self, slot: &Slot, bytes: u64, error: Option<Error>) {
+        let Some(hook) = &self.on_loss else { return };
+        let path = error.as_ref().and_then(|error| error.path().map(PathBuf::from));
+        let loss = Loss { fd: slot.fd(), token: slot.token(), bytes, path, error };
+        // A hook that panics ends nothing: the losses are counted all the same.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&loss)));
+    }
+
+    /// Ends what the last drop of a module ends.
+    pub(crate) fn end_on_drop(self: &Arc<Self>) {
+        if !self.is_stopped() {
+            self.end(self.commons.limits.shutdown_deadline);
+        }
+    }
+}

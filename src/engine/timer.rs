@@ -1,0 +1,182 @@
+//! The timer: when a half-full page is due, when a refused write is tried again, when a thread is missing.
+//!
+//! No clock is read on a write path. A file that becomes dirty is pushed on a list; the timer takes the list and stamps
+//! what it finds. It knows a bound on when each push happened: since its last look, and if its last sleep was to be
+//! longer than the file's interval, just now (the writer woke it). So no byte waits longer than its interval.
+//!
+//! A file found clean when its time comes leaves the list: its flag goes down, a heavy fence follows, and a second look
+//! tells whether a writer published bytes meanwhile and still saw the flag up. With no entry left the timer sleeps
+//! without a deadline: an idle module does not wake at all.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use crate::file::Slot;
+use crate::file::state::{Phase, flag, mail};
+use crate::sync::{Ordering, heavy_fence, lock};
+
+use super::Engine;
+
+/// Why a slot is on the timer's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    /// It is dirty.
+    Dirty,
+    /// Its actor asked to be polled.
+    Asked,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    due: BinaryHeap<Reverse<(u64, u32, Why)>>,
+    looked_ns: u64,
+    slept_ns: u64,
+    growth: Growth,
+}
+
+/// Whether threads are missing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Growth {
+    watching: bool,
+    finished: u64,
+    since_ns: u64,
+}
+
+impl Timer {
+    pub(crate) fn new(now_ns: u64) -> Self {
+        Self { due: BinaryHeap::new(), looked_ns: now_ns, slept_ns: 0, growth: Growth::default() }
+    }
+
+    /// An entry is due before a sleep of `sleep` from the last look on would end.
+    pub(super) fn is_news(&self, sleep: Option<Duration>) -> bool {
+        let wake = sleep.map_or(u64::MAX, |sleep| {
+            self.looked_ns.saturating_add(u64::try_from(sleep.as_nanos()).unwrap_or(u64::MAX))
+        });
+        self.due.peek().is_some_and(|Reverse((at_ns, _, _))| *at_ns < wake)
+    }
+
+    pub(super) fn is_watching(&self) -> bool {
+        self.growth.watching
+    }
+}
+
+/// What the timer's round asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Round {
+    /// How long to sleep; `None`: until woken.
+    pub(crate) sleep: Option<Duration>,
+    /// Jobs wait and none has finished for a while: another thread is needed.
+    pub(crate) grow: bool,
+}
+
+impl Engine {
+    /// Notes slots that their actors want to be polled later, and wakes the timer if one is due before it would wake.
+    pub(super) fn look_later(&self, later: &mut Vec<(u32, u64)>) {
+        let mut timer = lock(&self.timer);
+        for (slot, at_ns) in later.drain(..) {
+            timer.due.push(Reverse((at_ns, slot, Why::Asked)));
+        }
+        drop(timer);
+        self.commons.clock.sleeper.wake();
+    }
+
+    /// One round of the timer at `now_ns`.
+    pub(crate) fn timer_round(&self, now_ns: u64) -> Round {
+        let mut timer = lock(&self.timer);
+        self.stamp_dirty(&mut timer, now_ns);
+        self.serve_due(&mut timer, now_ns);
+        let grow = self.watch_growth(&mut timer.growth, now_ns);
+        let next = timer.due.peek().map(|Reverse((at_ns, _, _))| *at_ns);
+        let growth_ns = u64::try_from(self.commons.limits.thread_growth.as_nanos()).unwrap_or(u64::MAX);
+        let watch = timer.growth.watching.then(|| now_ns.saturating_add(growth_ns));
+        let next = [next, watch].into_iter().flatten().min();
+        let sleep = next.map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now_ns)));
+        timer.looked_ns = now_ns;
+        timer.slept_ns = sleep.map_or(u64::MAX, |sleep| u64::try_from(sleep.as_nanos()).unwrap_or(u64::MAX));
+        self.commons.set_sleep(sleep);
+        Round { sleep, grow }
+    }
+
+    /// Stamps the files that became dirty since the last look.
+    fn stamp_dirty(&self, timer: &mut Timer, now_ns: u64) {
+        for index in self.commons.dirty.take_all(&self.commons.by_dirty()) {
+            let Some(slot) = self.commons.table.get(index) else { continue };
+            let interval = interval_of(slot);
+            let since = if timer.slept_ns > interval { now_ns } else { timer.looked_ns };
+            timer.due.push(Reverse((since.saturating_add(interval), index, Why::Dirty)));
+        }
+    }
+
+    /// Deals with the entries whose time has come.
+    fn serve_due(&self, timer: &mut Timer, now_ns: u64) {
+        let mut clean = Vec::new();
+        while let Some(Reverse((at_ns, index, why))) = timer.due.peek().copied()
+            && at_ns <= now_ns
+        {
+            timer.due.pop();
+            let Some(slot) = self.commons.table.get(index) else { continue };
+            match why {
+                Why::Asked => self.commons.post(slot, mail::PAGE),
+                Why::Dirty if is_dirty(slot) => {
+                    self.commons.post(slot, mail::TIMER);
+                    timer.due.push(Reverse((now_ns.saturating_add(interval_of(slot)), index, Why::Dirty)));
+                }
+                Why::Dirty => clean.push(index),
+            }
+        }
+        let slots = || clean.iter().filter_map(|index| self.commons.table.get(*index));
+        if clean.is_empty() {
+            return;
+        }
+        slots().for_each(|slot| slot.armed.disarm());
+        heavy_fence();
+        for slot in slots() {
+            // A writer that saw the flag up just before published its bytes before that, so they are seen here.
+            if is_dirty(slot) && slot.armed.arm() {
+                timer.due.push(Reverse((now_ns.saturating_add(interval_of(slot)), slot.index, Why::Dirty)));
+            }
+        }
+    }
+
+    /// Whether jobs wait and nothing moves.
+    fn watch_growth(&self, growth: &mut Growth, now_ns: u64) -> bool {
+        if !growth.watching && !self.commons.growth_asked() {
+            return false;
+        }
+        // ORDER: Relaxed: a count.
+        let finished = self.finished.load(Ordering::Relaxed);
+        if !self.has_work() {
+            self.commons.growth_answered();
+            growth.watching = self.has_work();
+            growth.since_ns = now_ns;
+            return false;
+        }
+        if !growth.watching || finished != growth.finished {
+            *growth = Growth { watching: true, finished, since_ns: now_ns };
+            return false;
+        }
+        let waited = now_ns.saturating_sub(growth.since_ns);
+        if Duration::from_nanos(waited) < self.commons.limits.thread_growth {
+            return false;
+        }
+        growth.since_ns = now_ns;
+        true
+    }
+}
+
+fn interval_of(slot: &Slot) -> u64 {
+    // ORDER: Relaxed: set when the file was opened, before it could be dirty.
+    slot.write.interval_ns.load(Ordering::Relaxed)
+}
+
+/// The file has accepted bytes that are to be written and can be.
+fn is_dirty(slot: &Slot) -> bool {
+    let seen = slot.state.load();
+    matches!(seen.phase(), Phase::Open | Phase::Closing)
+        && !seen.has(flag::POISONED)
+        && seen.has(flag::WRITE)
+        && slot.write.accepted() > slot.written()
+}

@@ -1,0 +1,278 @@
+//! Commons: what all files of a module share: the table, the pages, the lists, and the bells that wake others.
+//!
+//! Everything that a caller's thread may ring is here, and nothing here blocks: a bell is at most one futex wake.
+
+use std::time::Duration;
+
+use crate::config::Limits;
+use crate::fd::Fd;
+use crate::news::News;
+use crate::page::{Class, Page, Pool};
+use crate::queue::{IndexList, Links};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, Seats, Sleeper, fence, futex};
+use crate::table::Table;
+
+use super::Slot;
+use super::note::Notes;
+use super::state::{LastAnswer, mail, want};
+
+/// How long the timer sleeps, for those who wonder whether it must be woken.
+const FOR_EVER: u64 = u64::MAX;
+
+/// The timer's bell.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    pub(crate) sleeper: Sleeper,
+    /// The nanoseconds that the present sleep lasts at most.
+    sleep_ns: AtomicU64,
+    /// Somebody wants to know whether more threads are needed.
+    growth: AtomicBool,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Commons {
+    pub(crate) limits: Limits,
+    pub(crate) table: Table<Slot>,
+    pub(crate) pool: Pool,
+    pub(crate) notes: Notes,
+    pub(crate) news: News,
+    pub(crate) seats: Seats,
+    pub(crate) clock: Clock,
+    pub(crate) submissions: IndexList,
+    pub(crate) dirty: IndexList,
+    pub(crate) waiters: IndexList,
+    /// Bytes accepted, in a file, and reported as lost, over the module's life.
+    pub(crate) totals: Totals,
+}
+
+/// Counters over the life of a module, in bytes and calls.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// Bytes of files that are closed: accepted by `ef_write`.
+    pub(crate) accepted: AtomicU64,
+    /// Of those, written to the file.
+    pub(crate) written: AtomicU64,
+    /// Of those, reported as lost by a closed event, or dropped by an abort.
+    pub(crate) lost: AtomicU64,
+}
+
+/// A list's links inside the slots.
+#[derive(Debug)]
+pub(crate) struct By<'a> {
+    table: &'a Table<Slot>,
+    pick: fn(&Slot) -> &AtomicU32,
+    nowhere: &'a AtomicU32,
+}
+
+impl Links for By<'_> {
+    fn link(&self, index: u32) -> &AtomicU32 {
+        let slot = self.table.get(index);
+        debug_assert!(slot.is_some(), "only slots of the table are in lists");
+        slot.map_or(self.nowhere, self.pick)
+    }
+}
+
+/// Stands in for a link that cannot be missing.
+#[cfg(not(efio_loom))]
+static NOWHERE: AtomicU32 = AtomicU32::new(0);
+
+impl Commons {
+    pub(crate) fn new(limits: Limits, table: Table<Slot>, pool: Pool, notes: Notes, news: News) -> Self {
+        Self {
+            seats: Seats::new(limits.threads),
+            limits,
+            table,
+            pool,
+            notes,
+            news,
+            clock: Clock {
+                sleeper: Sleeper::new(),
+                sleep_ns: AtomicU64::new(0),
+                growth: AtomicBool::new(false),
+            },
+            submissions: IndexList::new(),
+            dirty: IndexList::new(),
+            waiters: IndexList::new(),
+            totals: Totals {
+                accepted: AtomicU64::new(0),
+                written: AtomicU64::new(0),
+                lost: AtomicU64::new(0),
+            },
+        }
+    }
+
+    #[cfg(not(efio_loom))]
+    fn by(&self, pick: fn(&Slot) -> &AtomicU32) -> By<'_> {
+        By { table: &self.table, pick, nowhere: &NOWHERE }
+    }
+
+    #[cfg(efio_loom)]
+    fn by(&self, pick: fn(&Slot) -> &AtomicU32) -> By<'_> {
+        By { table: &self.table, pick, nowhere: self.table.get(0).map_or_else(|| unreachable!(), pick) }
+    }
+
+    pub(crate) fn by_submission(&self) -> By<'_> {
+        self.by(|slot| &slot.links.submission)
+    }
+
+    pub(crate) fn by_ready(&self) -> By<'_> {
+        self.by(|slot| &slot.links.ready)
+    }
+
+    pub(crate) fn by_dirty(&self) -> By<'_> {
+        self.by(|slot| &slot.links.dirty)
+    }
+
+    pub(crate) fn by_waiter(&self) -> By<'_> {
+        self.by(|slot| &slot.links.waiter)
+    }
+
+    /// The slot of a handle, whatever life it is in.
+    #[inline]
+    pub(crate) fn slot(&self, fd: Fd) -> Option<&Slot> {
+        self.table.get(fd.index())
+    }
+
+    /// Posts hints to a slot and sees to it that it is polled.
+    pub(crate) fn post(&self, slot: &Slot, hints: u32) {
+        if slot.mail.post(hints) {
+            self.submit(slot);
+        }
+    }
+
+    /// Puts a slot that the caller may poll on the list for an engine thread to poll.
+    pub(crate) fn submit(&self, slot: &Slot) {
+        if self.submissions.push(&self.by_submission(), slot.index).0 {
+            self.ring();
+        }
+    }
+
+    /// Wakes an engine thread; with all of them at work, tells the timer to see that one comes free.
+    pub(crate) fn ring(&self) {
+        if !self.seats.wake_one() {
+            // ORDER: AcqRel: one of several asks; the timer lowers it before it looks at the work.
+            if !self.clock.growth.swap(true, Ordering::AcqRel) {
+                self.clock.sleeper.wake();
+            }
+        }
+    }
+
+    /// The timer: whether more threads may be needed.
+    pub(crate) fn growth_asked(&self) -> bool {
+        // ORDER: Acquire pairs with the swap in `ring`.
+        self.clock.growth.load(Ordering::Acquire)
+    }
+
+    /// The timer lowers the question, before it looks whether work waits.
+    pub(crate) fn growth_answered(&self) {
+        // ORDER: AcqRel: the look that follows sees the work of whoever found the flag up.
+        self.clock.growth.swap(false, Ordering::AcqRel);
+    }
+
+    /// Puts a dirty file on the timer's list, once, and wakes the timer if it would sleep past the file's interval.
+    #[cold]
+    pub(crate) fn arm(&self, slot: &Slot) {
+        if !slot.armed.arm() {
+            return;
+        }
+        // ORDER: Relaxed: set when the file was opened, before it could be dirty.
+        let interval = slot.write.interval_ns.load(Ordering::Relaxed);
+        let _ = self.dirty.push(&self.by_dirty(), slot.index);
+        // ORDER: SeqCst pairs with the fence in `Sleeper::prepare`.
+        fence(Ordering::SeqCst);
+        // ORDER: Relaxed behind the fence: either the timer's last look sees the list, or this sees how long it sleeps.
+        if self.clock.sleep_ns.load(Ordering::Relaxed) > interval {
+            self.clock.sleeper.wake();
+        }
+    }
+
+    /// The timer says how long it is about to sleep, before it announces the sleep.
+    pub(crate) fn set_sleep(&self, sleep: Option<Duration>) {
+        let ns = sleep.map_or(FOR_EVER, |sleep| u64::try_from(sleep.as_nanos()).unwrap_or(FOR_EVER));
+        // ORDER: Relaxed: the fence in `Sleeper::prepare` follows; pairs with `arm`.
+        self.clock.sleep_ns.store(ns, Ordering::Relaxed);
+    }
+
+    /// Raises an event of a slot; after CLOSED the slot may be another file's at once.
+    pub(crate) fn raise(&self, slot: &Slot, bits: u32) {
+        let raised = slot.pending.raise(bits);
+        if raised.enqueue {
+            self.news.push(&self.by_ready(), slot.index);
+        }
+        if raised.wake {
+            futex::wake_all(slot.pending.word());
+        }
+    }
+
+    /// Sends everyone who waits for a page to try again.
+    ///
+    /// Who comes too late waits anew, so nobody is forgotten; the pool's pages are the bound of a round.
+    pub(crate) fn serve_waiters(&self) {
+        // ORDER: SeqCst pairs with the fence in `wait_for_page`: either this sees the waiter, or the waiter's second
+        // look sees the pages that went back before.
+        fence(Ordering::SeqCst);
+        if self.waiters.is_empty() {
+            return;
+        }
+        for index in self.waiters.take_all(&self.by_waiter()) {
+            if let Some(slot) = self.table.get(index) {
+                let taken = slot.want.take(want::PAGE | want::WRITE | want::FILL);
+                if taken & want::WRITE != 0 {
+                    self.raise(slot, crate::event::Readiness::WRITABLE.bits());
+                }
+                if taken & want::FILL != 0 {
+                    self.post(slot, mail::FILL);
+                }
+            }
+        }
+    }
+
+    /// Queues a slot for a page, once. The caller has set what it wants, and looks once more afterwards.
+    pub(crate) fn wait_for_page(&self, slot: &Slot) {
+        if slot.want.set(want::PAGE) {
+            let _ = self.waiters.push(&self.by_waiter(), slot.index);
+        }
+        // ORDER: SeqCst pairs with the fence in `serve_waiters`.
+        fence(Ordering::SeqCst);
+        if self.pool.wants_refill() {
+            self.ring();
+        }
+    }
+
+    /// Takes a page of `class`, or a smaller one that still holds `least` bytes, or a larger one; from the reserve only
+    /// for a file that holds none.
+    pub(crate) fn take_page(&self, class: Class, least: usize, holds_none: bool) -> Option<Page> {
+        let fits = |class: &Class| class.bytes() >= least;
+        let page = Class::ALL
+            .into_iter()
+            .rev()
+            .filter(|smaller| *smaller <= class)
+            .filter(fits)
+            .chain(Class::ALL.into_iter().filter(|larger| *larger > class))
+            .find_map(|class| self.pool.take(class))
+            .or_else(|| (holds_none && least <= Class::Small.bytes()).then(|| self.pool.take_floor()).flatten());
+        if self.pool.wants_refill() {
+            self.ring();
+        }
+        page
+    }
+
+    /// Frees a slot whose last answer was taken.
+    pub(crate) fn free(&self, slot: &Slot) {
+        slot.state.free();
+        self.table.release(slot.index);
+    }
+
+    /// Acts on what `take_last` said; true when the caller has the answer.
+    pub(crate) fn settle(&self, slot: &Slot, answer: LastAnswer) -> bool {
+        match answer {
+            LastAnswer::Free => {
+                self.free(slot);
+                true
+            }
+            LastAnswer::DrainFrees => true,
+            LastAnswer::Gone | LastAnswer::NotYet => false,
+        }
+    }
+}

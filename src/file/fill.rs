@@ -1,0 +1,133 @@
+//! Filling: the actor reads a file ahead into its window, one job at a time.
+//!
+//! The first piece of an epoch is as large as the file seems to need, up to 64 KiB; when the reader goes on, pieces are
+//! 1 MiB. Filling pauses when the window is full and ends at the end of the file or at an error, which travel in the
+//! window behind the bytes before them. A fill whose epoch is over is dropped on arrival.
+#![allow(unsafe_code, reason = "turns the word of a page back into the page")]
+
+use crate::event::Readiness;
+use crate::job::{Fault, Kind, Slice, Slices, Work};
+use crate::page::{Class, Page};
+
+use super::Slot;
+use super::commons::Commons;
+use super::control::{Control, Polled};
+use super::state::want;
+use super::window::{Filled, WINDOW_PAGES};
+
+/// What the actor knows of reading ahead.
+#[derive(Debug, Default)]
+pub(super) struct Fill {
+    epoch: u32,
+    offset: u64,
+    /// Pieces of this epoch so far.
+    pieces: u32,
+    /// The end or an error was met; a new request begins again.
+    pub(super) ended: bool,
+    /// The page that a job is filling, as one word, and the epoch it is for.
+    page: Option<(InFlight, u32)>,
+}
+
+/// A page's word, which is no pointer to share.
+#[derive(Clone, Copy, Debug)]
+struct InFlight(*mut u8);
+
+impl Control {
+    /// Begins the next fill, if the reader asked and there is room.
+    pub(super) fn drive_fill(&mut self, slot: &Slot, commons: &Commons, out: &mut Polled) {
+        let Some(handle) = self.handle else { return };
+        if self.busy.fill || self.fill.ended || !slot.read.is_ahead() || self.busy.barrier {
+            return;
+        }
+        let seen = slot.state.load();
+        if seen.shares_offset() && !self.poisoned && slot.write.accepted() > slot.written() {
+            // A reader sees what this file wrote: that goes out first, and the fill follows it.
+            self.flush.target = self.flush.target.max(slot.write.accepted());
+            self.drive_write(slot, commons, out);
+            if self.busy.write || self.is_stalled() {
+                return;
+            }
+        }
+        let (epoch, start) = slot.read.epoch();
+        if epoch != self.fill.epoch {
+            self.fill = Fill { epoch, offset: start, ..Fill::default() };
+        }
+        let allowed = (commons.limits.read_ahead / Class::Large.bytes()).clamp(1, WINDOW_PAGES);
+        while slot.read.pages() >= allowed {
+            if allowed < WINDOW_PAGES || slot.read.pause() {
+                return;
+            }
+        }
+        let Some(page) = self.page_to_fill(slot, commons) else { return };
+        let start = page.as_ptr().as_ptr();
+        let len = page.capacity();
+        self.fill.page = Some((InFlight(page.into_raw()), epoch));
+        self.fill.pieces += 1;
+        self.busy.fill = true;
+        let mut into = Slices::new();
+        let _ = into.push(Slice { start, len });
+        out.job(slot, self.device, Kind::Fill, Work::Fill { handle, offset: self.fill.offset, into });
+    }
+
+    /// A page for the next piece; without one the file waits for the pool.
+    fn page_to_fill(&self, slot: &Slot, commons: &Commons) -> Option<Page> {
+        let left = slot.size().saturating_sub(self.fill.offset);
+        let class = match left {
+            _ if self.fill.pieces > 0 && left > Class::Medium.bytes() as u64 => Class::Large,
+            0..=4096 => Class::Small,
+            _ => Class::Medium,
+        };
+        let holds_none = slot.read.pages() == 0 && slot.write.held() == 0;
+        if let Some(page) = commons.take_page(class, 1, holds_none) {
+            return Some(page);
+        }
+        slot.want.set(want::FILL);
+        commons.wait_for_page(slot);
+        // One look after the word is left; the bit stays and is harmless.
+        commons.take_page(class, 1, holds_none)
+    }
+
+    /// A fill is done.
+    pub(super) fn filled(&mut self, bytes: usize, end: bool, fault: Option<Fault>, slot: &Slot, commons: &Commons) {
+        let Some((InFlight(raw), epoch)) = self.fill.page.take() else { return };
+        if epoch != slot.read.epoch().0 {
+            drop_page(commons, raw);
+            return;
+        }
+        self.fill.offset += bytes as u64;
+        slot.set_size(slot.size().max(self.fill.offset));
+        let errno = fault.map_or(0, |fault| fault.errno);
+        let verdict = end || errno != 0;
+        let page = if bytes == 0 {
+            drop_page(commons, raw);
+            std::ptr::null_mut()
+        } else {
+            raw
+        };
+        if verdict {
+            self.fill.ended = true;
+            slot.read.stop_ahead();
+        }
+        if bytes == 0 && !verdict {
+            return;
+        }
+        if slot.read.push(Filled { page, len: bytes as u32, epoch, errno, end }) {
+            commons.raise(slot, Readiness::READABLE.bits());
+        }
+    }
+
+    /// The job panicked: its page may have been written to, which harms nobody.
+    pub(super) fn fill_panicked(&mut self, slot: &Slot, commons: &Commons) {
+        if let Some((InFlight(raw), _)) = self.fill.page.take() {
+            drop_page(commons, raw);
+        }
+        self.fill.ended = true;
+        slot.read.stop_ahead();
+    }
+}
+
+fn drop_page(commons: &Commons, raw: *mut u8) {
+    // SAFETY: the word came from `into_raw` in `drive_fill`, and the fill's end turns it back once.
+    commons.pool.put(unsafe { Page::from_raw(raw) });
+    commons.serve_waiters();
+}

@@ -1,0 +1,403 @@
+//! Flushing: the actor writes a file's pages in order, one job at a time, gathering all that is queued.
+//!
+//! ```text
+//!   pages   [ 7: used up to 3000 of 4096 | 8 | 9 ]   sealed and complete, in order
+//!   open    10: quiet up to 812                     taken too when the timer, a sync or a close asks for it
+//! ```
+//!
+//! Pages arrive in the order in which they were completed and are put in the order of their numbers; one whose
+//! predecessor has still a writer in it waits. A job takes up to 1 MiB in at most 16 pieces that are neighbours in the
+//! file. What a job wrote is counted off from the front; a page goes back to the pool when all of it is in the file.
+//!
+//! A disk that refuses bytes for want of room *stalls* the file: the pages stay, and the write is tried again. Any other
+//! refusal poisons it.
+#![allow(unsafe_code, reason = "turns the words of pages back into pages that go to the pool")]
+
+use std::collections::VecDeque;
+
+use crate::config::OnFull;
+use crate::event::Readiness;
+use crate::job::{Fault, Kind, Place, Slice, Slices, Work};
+use crate::page::Page;
+use crate::sync::{Ordering, lock};
+
+use super::Slot;
+use super::commons::Commons;
+use super::control::{Control, Polled};
+use super::note::{GRANULE, Sealed};
+use super::state::{flag, want};
+use super::write::page_start;
+
+/// The most bytes of one write.
+const WRITE_MAX: usize = 1 << 20;
+
+const MS: u64 = 1_000_000;
+/// The wait before the first new try of a write that the disk refused; it doubles up to the longest.
+const RETRY_FIRST_NS: u64 = 100 * MS;
+const RETRY_LONGEST_NS: u64 = 5_000 * MS;
+/// An I/O error of a write is tried so often.
+const IO_TRIES: u32 = 5;
+
+mod errno {
+    pub(super) const EIO: i32 = 5;
+    pub(super) const ENOMEM: i32 = 12;
+    pub(super) const ENOSPC: i32 = 28;
+    #[cfg(target_os = "linux")]
+    pub(super) const EDQUOT: i32 = 122;
+    #[cfg(not(target_os = "linux"))]
+    pub(super) const EDQUOT: i32 = 69;
+}
+
+/// What the actor knows of the bytes on their way.
+#[derive(Debug)]
+pub(super) struct Flush {
+    /// Sealed pages by number; the first is `next`, or a later one that has to wait for it.
+    pages: VecDeque<Sealed>,
+    /// The number of the first page that is not wholly in the file.
+    next: u32,
+    /// Bytes of that page that are.
+    used: u32,
+    /// Bytes that the job under way was given.
+    pub(super) in_flight: usize,
+    /// Accepted bytes below this are to be written now, full page or not.
+    pub(super) target: u64,
+    stall: Option<Stall>,
+}
+
+/// The disk refuses the bytes for now.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    retry_at_ns: u64,
+    wait_ns: u64,
+    tries: u32,
+}
+
+impl Default for Flush {
+    fn default() -> Self {
+        Self { pages: VecDeque::new(), next: 1, used: 0, in_flight: 0, target: 0, stall: None }
+    }
+}
+
+impl Control {
+    /// Takes up the pages that writers completed.
+    fn collect(&mut self, slot: &Slot, commons: &Commons) {
+        for index in slot.write.sealed.take_all(&commons.notes) {
+            let sealed = commons.notes.read(index);
+            let ahead = |page: &Sealed| distance(self.flush.next, page.placement.sequence);
+            let place = self.flush.pages.partition_point(|page| ahead(page) < ahead(&sealed));
+            self.flush.pages.insert(place, sealed);
+        }
+        if !self.busy.write {
+            self.drop_used_pages(slot, commons);
+        }
+    }
+
+    /// Gives back the pages at the front that are wholly in the file.
+    fn drop_used_pages(&mut self, slot: &Slot, commons: &Commons) {
+        let mut dropped = false;
+        while let Some(page) = self.flush.pages.front()
+            && page.placement.sequence == self.flush.next
+            && page.len == self.flush.used
+        {
+            let page = page.page;
+            self.flush.pages.pop_front();
+            self.flush.next = self.flush.next.wrapping_add(1);
+            self.flush.used = 0;
+            give_back(slot, commons, page);
+            dropped = true;
+        }
+        if dropped {
+            commons.room_made(slot);
+            commons.serve_waiters();
+        }
+        if self.flush.pages.is_empty() {
+            self.flush.pages = VecDeque::new();
+        }
+    }
+
+    /// Begins the next write, if there is something to write and nothing against it.
+    pub(super) fn drive_write(&mut self, slot: &Slot, commons: &Commons, out: &mut Polled) {
+        self.collect(slot, commons);
+        let Some(handle) = self.handle else { return };
+        if self.busy.write || self.busy.barrier || self.poisoned {
+            return;
+        }
+        if let Some(stall) = self.flush.stall
+            && out.now_ns < stall.retry_at_ns
+        {
+            return;
+        }
+        let limit = self.barrier(slot).map_or(WRITE_MAX as u64, |barrier| barrier.saturating_sub(slot.written()));
+        let (from, base) = self.gather(slot, commons, usize::try_from(limit).unwrap_or(WRITE_MAX).min(WRITE_MAX));
+        let bytes = from.bytes();
+        if bytes == 0 {
+            return;
+        }
+        self.flush.in_flight = bytes;
+        self.busy.write = true;
+        let place = if self.setup.append { Place::End } else { Place::At(base) };
+        out.job(slot, self.device, Kind::Write, Work::Write { handle, place, from });
+    }
+
+    /// The next bytes of the file, neighbours in it, and the offset of the first.
+    fn gather(&mut self, slot: &Slot, commons: &Commons, limit: usize) -> (Slices, u64) {
+        let mut gathering = Gathering::new(limit, self.setup.append);
+        let mut sequence = self.flush.next;
+        let mut used = self.flush.used;
+        for page in &self.flush.pages {
+            if page.placement.sequence != sequence || !gathering.add(page, used) {
+                break;
+            }
+            sequence = sequence.wrapping_add(1);
+            used = 0;
+        }
+        let whole = distance(self.flush.next, sequence) as usize == self.flush.pages.len();
+        let covered = slot.written() + gathering.bytes() as u64;
+        if whole && covered < self.flush.target {
+            match quiet_part(slot, sequence) {
+                Quiet::Part(part) => {
+                    gathering.add(&part, used);
+                }
+                Quiet::Busy => {
+                    // A page that is never quiet is sealed, so that its writers end.
+                    let generation = slot.state.load().generation();
+                    for cell in &slot.write.cells {
+                        if cell.placement().sequence == sequence {
+                            commons.seal(slot, cell, generation);
+                        }
+                    }
+                }
+                Quiet::None => {}
+            }
+        }
+        (gathering.slices, gathering.base)
+    }
+
+    /// A write is done, or part of it.
+    pub(super) fn wrote(
+        &mut self,
+        bytes: usize,
+        fault: Option<Fault>,
+        slot: &Slot,
+        commons: &Commons,
+        out: &mut Polled,
+    ) {
+        debug_assert!(bytes <= self.flush.in_flight, "no more is written than was given");
+        self.flush.in_flight = 0;
+        if bytes > 0 {
+            self.count_off(bytes, slot, commons);
+            if self.flush.stall.take().is_some() {
+                slot.state.clear(flag::STALLED);
+                let mut report = lock(&slot.report);
+                report.error = None;
+                drop(report);
+                commons.raise(slot, Readiness::RESUMED.bits());
+            }
+        }
+        if let Some(fault) = fault {
+            self.write_refused(fault, slot, commons, out);
+        }
+    }
+
+    /// Counts written bytes off the pages.
+    fn count_off(&mut self, mut bytes: usize, slot: &Slot, commons: &Commons) {
+        let written = slot.written() + bytes as u64;
+        if self.setup.append {
+            slot.set_size(slot.size() + bytes as u64);
+        }
+        while bytes > 0 {
+            let front = self.flush.pages.front().filter(|page| page.placement.sequence == self.flush.next).copied();
+            let Some(page) = front else {
+                // The open page: it is not in the list yet.
+                self.flush.used += bytes as u32;
+                break;
+            };
+            let step = bytes.min((page.len - self.flush.used) as usize);
+            self.flush.used += step as u32;
+            bytes -= step;
+            if !self.setup.append {
+                slot.set_size(slot.size().max(page.placement.base + u64::from(self.flush.used)));
+            }
+            if bytes > 0 {
+                // More was written than this page had left, so it is done with.
+                self.flush.pages.pop_front();
+                self.flush.next = self.flush.next.wrapping_add(1);
+                self.flush.used = 0;
+                give_back(slot, commons, page.page);
+            }
+        }
+        slot.set_written(written);
+        if slot.state.load().has(flag::EAGER) && !self.sync.name_owed {
+            slot.set_durable(written);
+        }
+        self.collect(slot, commons);
+        commons.room_made(slot);
+        commons.serve_waiters();
+    }
+
+    /// The disk did not take the bytes: stall or poison.
+    fn write_refused(&mut self, fault: Fault, slot: &Slot, commons: &Commons, out: &mut Polled) {
+        let offset = self.first_unwritten(slot);
+        let full = matches!(fault.errno, errno::ENOSPC | errno::EDQUOT);
+        let passing = full || matches!(fault.errno, errno::EIO | errno::ENOMEM);
+        let before = self.flush.stall;
+        let tries = before.map_or(0, |stall| stall.tries) + 1;
+        let failing = full && self.setup.on_full == OnFull::Fail || fault.errno == errno::EIO && tries > IO_TRIES;
+        if !passing || failing {
+            self.flush.stall = None;
+            slot.state.clear(flag::STALLED);
+            lock(&slot.report).error = None;
+            self.poison_by(fault, offset, slot, commons);
+            return;
+        }
+        let wait_ns = before.map_or(RETRY_FIRST_NS, |stall| (stall.wait_ns * 2).min(RETRY_LONGEST_NS));
+        let retry_at_ns = out.now_ns.saturating_add(wait_ns);
+        self.flush.stall = Some(Stall { retry_at_ns, wait_ns, tries });
+        out.look_again(slot, retry_at_ns);
+        if before.is_none() {
+            slot.state.set(flag::STALLED);
+            lock(&slot.report).error = Some(self.error_of(slot, fault, offset));
+            commons.raise(slot, (Readiness::STALLED | Readiness::ERROR).bits());
+        }
+    }
+
+    /// Where in the file the first unwritten byte belongs; not known for an append file.
+    fn first_unwritten(&self, slot: &Slot) -> Option<u64> {
+        if self.setup.append {
+            return None;
+        }
+        let number = self.flush.next;
+        let listed = self.flush.pages.front().filter(|page| page.placement.sequence == number);
+        let placement = match listed {
+            Some(page) => page.placement,
+            None => slot.write.cells.iter().map(|cell| cell.placement()).find(|place| place.sequence == number)?,
+        };
+        Some(placement.base + u64::from(self.flush.used))
+    }
+
+    /// The timer came for this file: what is accepted goes out, a stall whose time has come is tried again.
+    pub(super) fn timer_came(&mut self, slot: &Slot, _now_ns: u64) {
+        if self.flush.pages.is_empty() {
+            slot.write.cool();
+        }
+        self.sync.interval_came(self.setup.durability, slot);
+    }
+
+    /// A sync or a close tries a stalled write again at once.
+    pub(super) fn retry_now(&mut self) {
+        if let Some(stall) = &mut self.flush.stall {
+            stall.retry_at_ns = 0;
+        }
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.flush.stall.is_some()
+    }
+
+    /// Everything that was accepted is in the file, and no page is held. Only once the cells are shut.
+    pub(super) fn all_written(&mut self, slot: &Slot, commons: &Commons) -> bool {
+        self.collect(slot, commons);
+        !self.busy.write && self.flush.pages.is_empty() && slot.write.sealed.is_empty()
+    }
+
+    /// Gives up the bytes that are not written, at the end of a file that cannot or must not write them.
+    pub(super) fn drop_unwritten(&mut self, slot: &Slot, commons: &Commons) {
+        debug_assert!(!self.busy.write, "the pages of a job under way are not dropped");
+        self.collect(slot, commons);
+        for page in std::mem::take(&mut self.flush.pages) {
+            give_back(slot, commons, page.page);
+        }
+        self.flush.stall = None;
+        slot.want.take(want::WRITE);
+        commons.serve_waiters();
+    }
+}
+
+/// How far `number` lies ahead of `next`; numbers wrap.
+const fn distance(next: u32, number: u32) -> u32 {
+    number.wrapping_sub(next)
+}
+
+fn give_back(slot: &Slot, commons: &Commons, raw: *mut u8) {
+    // SAFETY: the word came from `Page::into_raw` when the cell was opened, and the actor, who alone holds sealed pages,
+    // turns each back once.
+    let page = unsafe { Page::from_raw(raw) };
+    // ORDER: Relaxed: a count; a refused writer looks again under `Want`, whose `take` follows.
+    slot.write.held.fetch_sub((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+    commons.pool.put(page);
+}
+
+/// The quiet part of the open page.
+enum Quiet {
+    Part(Sealed),
+    /// A writer is in it.
+    Busy,
+    /// That page is not open: it was sealed just now (mail follows), or does not exist.
+    None,
+}
+
+/// The committed bytes of the page `sequence`, if it is open and no writer is in it.
+fn quiet_part(slot: &Slot, sequence: u32) -> Quiet {
+    for cell in &slot.write.cells {
+        let word = cell.load();
+        let placement = cell.placement();
+        let page = cell.page();
+        if !word.is_open() || placement.sequence != sequence {
+            continue;
+        }
+        // The page of this number goes back to the pool only by the actor, so if the cell still holds it now, what was
+        // read above belongs together.
+        crate::sync::fence(Ordering::Acquire);
+        let again = cell.load();
+        if !again.is_open() || cell.placement().sequence != sequence {
+            return Quiet::None;
+        }
+        if word.writers() > 0 {
+            return Quiet::Busy;
+        }
+        return Quiet::Part(Sealed { page, len: word.position(), placement });
+    }
+    Quiet::None
+}
+
+/// Slices being gathered for one write.
+struct Gathering {
+    slices: Slices,
+    base: u64,
+    /// Where the next neighbour would begin.
+    end: u64,
+    room: usize,
+    append: bool,
+}
+
+impl Gathering {
+    fn new(limit: usize, append: bool) -> Self {
+        Self { slices: Slices::new(), base: 0, end: 0, room: limit, append }
+    }
+
+    fn bytes(&self) -> usize {
+        self.slices.bytes()
+    }
+
+    /// Adds a page from `used` on; false when no page after it can follow.
+    fn add(&mut self, page: &Sealed, used: u32) -> bool {
+        let len = (page.len - used) as usize;
+        if len == 0 {
+            return true;
+        }
+        let begin = page.placement.base + u64::from(used);
+        if self.slices.as_slice().is_empty() {
+            self.base = begin;
+        } else if !self.append && begin != self.end {
+            return false;
+        }
+        let bytes = len.min(self.room);
+        let start = page_start(page.page).wrapping_add(used as usize);
+        if bytes == 0 || !self.slices.push(Slice { start, len: bytes }) {
+            return false;
+        }
+        self.room -= bytes;
+        self.end = begin + bytes as u64;
+        bytes == len
+    }
+}

@@ -1,0 +1,198 @@
+//! The request of a file for which there is one place: truncate, preallocate, or the size.
+//!
+//! ```text
+//!   IDLE ──ask──► SETTING ──► ASKED ──taken by the actor, done──► IDLE, and an event
+//! ```
+//!
+//! A second one while the first is not done is refused with `WouldBlock`; the event of the first tells when to try again.
+//! A truncate stands in the file's order: what was accepted before it is written before it, what comes later after it.
+
+use crate::error::{Error, Operation, Result};
+use crate::event::Readiness;
+use crate::fd::Fd;
+use crate::job::{Fault, Kind, Work};
+use crate::sync::{AtomicU64, Ordering, lock};
+
+use super::Slot;
+use super::commons::Commons;
+use super::control::{Control, Polled};
+use super::state::{Phase, flag, mail};
+
+const IDLE: u64 = 0;
+const SETTING: u64 = 1;
+const ASKED: u64 = 2;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Truncate { size: u64 },
+    Preallocate { offset: u64, bytes: u64, keep_size: bool },
+    Size,
+}
+
+/// The words of one request.
+#[derive(Debug)]
+pub(crate) struct MetaRequest {
+    /// generation:32 | state:32.
+    word: AtomicU64,
+    /// kind:2 | keep_size:1 above the barrier, which is the accepted bytes at the time of the call.
+    barrier: AtomicU64,
+    first: AtomicU64,
+    second: AtomicU64,
+}
+
+const KIND_SHIFT: u32 = 61;
+const BARRIER_MASK: u64 = (1 << KIND_SHIFT) - 1;
+
+impl MetaRequest {
+    pub(crate) fn new() -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            barrier: AtomicU64::new(0),
+            first: AtomicU64::new(0),
+            second: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn reset(&self, generation: u32) {
+        // ORDER: Release: a late caller of the last life finds another generation.
+        self.word.store(u64::from(generation) << 32 | IDLE, Ordering::Release);
+    }
+
+    /// Leaves a request; false when one is under way, or the file is another by now.
+    #[must_use]
+    fn ask(&self, generation: u32, asked: Asked, barrier: u64) -> bool {
+        let life = u64::from(generation) << 32;
+        // ORDER: AcqRel: one asks at a time; ordered after the actor's `done`.
+        if self.word.compare_exchange(life | IDLE, life | SETTING, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        let (kind, first, second) = match asked {
+            Asked::Truncate { size } => (0, size, 0),
+            Asked::Preallocate { offset, bytes, keep_size } => (1 | u64::from(keep_size) << 2, offset, bytes),
+            Asked::Size => (2, 0, 0),
+        };
+        // ORDER: Relaxed: published by ASKED below.
+        self.barrier.store(kind << KIND_SHIFT | barrier & BARRIER_MASK, Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        self.first.store(first, Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        self.second.store(second, Ordering::Relaxed);
+        // ORDER: Release publishes the request; pairs with `asked`.
+        self.word.store(life | ASKED, Ordering::Release);
+        true
+    }
+
+    /// The actor: what is asked for, and the accepted bytes that come before it.
+    fn asked(&self) -> Option<(Asked, u64)> {
+        // ORDER: Acquire pairs with `ask`.
+        if self.word.load(Ordering::Acquire) & u64::from(u32::MAX) != ASKED {
+            return None;
+        }
+        // ORDER: Relaxed: published by ASKED.
+        let packed = self.barrier.load(Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        let (first, second) = (self.first.load(Ordering::Relaxed), self.second.load(Ordering::Relaxed));
+        let asked = match packed >> KIND_SHIFT & 3 {
+            0 => Asked::Truncate { size: first },
+            1 => Asked::Preallocate { offset: first, bytes: second, keep_size: packed >> (KIND_SHIFT + 2) & 1 == 1 },
+            _ => Asked::Size,
+        };
+        Some((asked, packed & BARRIER_MASK))
+    }
+
+    /// The actor: the request is dealt with.
+    fn done(&self) {
+        // ORDER: AcqRel: the next `ask` is ordered after what the actor did.
+        self.word.fetch_and(!u64::from(u32::MAX), Ordering::AcqRel);
+    }
+}
+
+impl Commons {
+    /// Queues a truncate, a preallocation or a question for the size.
+    pub(crate) fn ask(&self, fd: Fd, asked: Asked, operation: Operation, owner: bool) -> Result<()> {
+        let refuse = |kind| Err(Error::plain(kind, operation, Some(fd)));
+        use crate::error::ErrorKind::{Busy, NotPermitted, Stale, WouldBlock};
+        let Some(slot) = self.slot(fd) else { return refuse(Stale) };
+        let seen = slot.state.load();
+        if !seen.is(fd) || !matches!(seen.phase(), Phase::Opening | Phase::Open) {
+            return refuse(Stale);
+        }
+        if asked != Asked::Size && !seen.has(flag::WRITE) {
+            return refuse(NotPermitted);
+        }
+        if seen.has(flag::OWNED) && !owner && !matches!(asked, Asked::Truncate { .. }) {
+            return refuse(Busy);
+        }
+        if asked != Asked::Size && seen.has(flag::POISONED) {
+            return Err(slot.first_error().unwrap_or_else(|| Error::stale(operation, fd)));
+        }
+        let barrier = if seen.has(flag::WRITE) { slot.write.accepted() } else { 0 };
+        if !slot.meta.ask(fd.generation(), asked, barrier) {
+            return refuse(WouldBlock);
+        }
+        self.post(slot, mail::META);
+        Ok(())
+    }
+}
+
+impl Control {
+    /// The accepted bytes that must be written before the request that waits, and none beyond.
+    pub(super) fn barrier(&self, slot: &Slot) -> Option<u64> {
+        match slot.meta.asked() {
+            Some((Asked::Truncate { .. }, barrier)) => Some(barrier),
+            _ => None,
+        }
+    }
+
+    /// Begins the request, if its turn has come.
+    pub(super) fn drive_meta(&mut self, slot: &Slot, commons: &Commons, out: &mut Polled) {
+        let Some(handle) = self.handle.filter(|_| !self.busy.meta) else { return };
+        let Some((asked, barrier)) = slot.meta.asked() else { return };
+        let closing = slot.state.load().phase() == Phase::Closing;
+        if closing && (self.poisoned || slot.state.load().has(flag::ABORT)) {
+            // Its file takes no more changes; the closed event says why.
+            slot.meta.done();
+            return;
+        }
+        let work = match asked {
+            Asked::Truncate { .. } if self.poisoned => {
+                slot.meta.done();
+                commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
+                return;
+            }
+            Asked::Truncate { .. } if slot.written() < barrier || self.busy.write => return,
+            Asked::Truncate { size } => Work::Truncate { handle, size },
+            Asked::Preallocate { offset, bytes, keep_size } => Work::Preallocate { handle, offset, bytes, keep_size },
+            Asked::Size => Work::Size { handle },
+        };
+        self.busy.meta = true;
+        self.busy.barrier = matches!(asked, Asked::Truncate { .. });
+        out.job(slot, self.device, Kind::Meta, work);
+    }
+
+    /// The request is done.
+    pub(super) fn changed(&mut self, result: std::result::Result<u64, Fault>, slot: &Slot, commons: &Commons) {
+        self.busy.barrier = false;
+        let asked = slot.meta.asked().map(|(asked, _)| asked);
+        let mut bits = Readiness::DONE;
+        match (result, asked) {
+            (Ok(size), Some(Asked::Size)) => {
+                slot.set_size(size);
+                slot.state.set(flag::SIZE_KNOWN);
+            }
+            (Ok(_), Some(Asked::Truncate { size })) => {
+                slot.set_size(size);
+                slot.state.set(flag::STALE_WINDOW);
+                self.sync.metadata_changed = true;
+            }
+            (Ok(_), _) => self.sync.metadata_changed = true,
+            (Err(fault), _) => {
+                lock(&slot.report).news = Some(self.error_of(slot, fault, None));
+                bits |= Readiness::ERROR;
+            }
+        }
+        slot.meta.done();
+        commons.raise(slot, bits.bits());
+    }
+}

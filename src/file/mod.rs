@@ -1,0 +1,187 @@
+//! File: one open file as its slot in the table; which side owns which field, and when.
+//!
+//! A file is an actor. Callers never touch what it is about to do: they copy bytes into its open cell, take bytes from
+//! its window, set a request in a word, and *post* a hint. At most one thread at a time *polls* the slot (see
+//! [`Mail`](state::Mail)); a poll is short, does no I/O and yields [`Job`](crate::job::Job)s. Whoever runs a job brings
+//! its `Done` back and polls again.
+//!
+//! | field | who | when |
+//! | --- | --- | --- |
+//! | `state`, `mail`, `pending`, `want`, `armed` | anyone | by the transitions of [`state`] |
+//! | `write` | writers; the flusher below the position | as [`cell`] says |
+//! | `read` | the holder of the read claim; the actor fills its ring | as [`window`] says |
+//! | `control` | the holder of the right to poll | between `Mail::post` and `Mail::rest` |
+//! | `request` | a caller puts it, the actor takes it | swapped |
+//! | `report`, `answer` | the actor until CLOSED is raised, then the taker of the last answer | |
+//!
+//! A slot is never freed or moved, so a late handle reads words, finds another generation in them, and is told so.
+
+pub(crate) mod answer;
+pub(crate) mod cell;
+pub(crate) mod close;
+pub(crate) mod commons;
+pub(crate) mod control;
+pub(crate) mod fill;
+pub(crate) mod flush;
+pub(crate) mod lease;
+pub(crate) mod meta;
+pub(crate) mod note;
+pub(crate) mod offset;
+pub(crate) mod open;
+pub(crate) mod opener;
+pub(crate) mod poll;
+pub(crate) mod read;
+pub(crate) mod state;
+pub(crate) mod sync;
+pub(crate) mod window;
+pub(crate) mod write;
+
+use crate::error::Error;
+use crate::fd::Fd;
+use crate::job::Done;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, UnsafeCell};
+
+use control::Control;
+use meta::MetaRequest;
+use open::Request;
+use state::{Armed, Mail, Pending, State, Want};
+use window::ReadSide;
+use write::WriteSide;
+
+/// The links by which a slot can be in the lists of the module, each at most once.
+#[derive(Debug)]
+pub(crate) struct SlotLinks {
+    pub(crate) submission: AtomicU32,
+    pub(crate) ready: AtomicU32,
+    pub(crate) dirty: AtomicU32,
+    pub(crate) waiter: AtomicU32,
+}
+
+/// One place of the table.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) index: u32,
+    pub(crate) state: State,
+    pub(crate) armed: Armed,
+    pub(crate) mail: Mail,
+    pub(crate) pending: Pending,
+    pub(crate) want: Want,
+    pub(crate) links: SlotLinks,
+    pub(crate) write: WriteSide,
+    pub(crate) read: ReadSide,
+    /// Syncs asked for: generation:32 | count:32.
+    pub(crate) sync_asked: AtomicU64,
+    /// Bytes since the open that are in the file, and that are durable.
+    pub(crate) written: AtomicU64,
+    pub(crate) durable: AtomicU64,
+    /// The size of the file as last seen.
+    pub(crate) size: AtomicU64,
+    pub(crate) token: AtomicU64,
+    /// What the platform calls the file, for a first try without waiting.
+    pub(crate) handle: AtomicU32,
+    pub(crate) meta: MetaRequest,
+    request: AtomicPtr<Request>,
+    dones: AtomicPtr<DoneNode>,
+    /// The first error that nothing has healed. A short lock, only taken where a file has failed or ends.
+    pub(crate) report: Mutex<Report>,
+    pub(crate) control: UnsafeCell<Control>,
+}
+
+/// How a file ended, or an op was answered.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) error: Option<Error>,
+    /// The error of the last event, where it is not the first one (a failed truncate).
+    pub(crate) news: Option<Error>,
+    /// Accepted bytes that are not known to be in the file.
+    pub(crate) lost: u64,
+    pub(crate) answer: Option<answer::Answered>,
+}
+
+#[derive(Debug)]
+struct DoneNode {
+    done: Done,
+    next: *mut DoneNode,
+}
+
+// The bound of DESIGN: a million open files fit.
+#[cfg(all(not(efio_loom), target_pointer_width = "64"))]
+const _: () = assert!(std::mem::size_of::<Slot>() <= 1640, "a slot is at most 640 bytes");
+#[cfg(test)] #[test] fn sizes() { eprintln!("slot {} write {} read {} control {} report {} flush {} sync {} fill {} setup {}", size_of::<Slot>(), size_of::<WriteSide>(), size_of::<ReadSide>(), size_of::<Control>(), size_of::<Mutex<Report>>(), control::sizes().0, control::sizes().1, control::sizes().2, control::sizes().3); }
+
+impl Slot {
+    pub(crate) fn new(index: u32) -> Self {
+        Self {
+            index,
+            state: State::new(),
+            armed: Armed::new(),
+            mail: Mail::new(),
+            pending: Pending::new(),
+            want: Want::new(),
+            links: SlotLinks {
+                submission: AtomicU32::new(0),
+                ready: AtomicU32::new(0),
+                dirty: AtomicU32::new(0),
+                waiter: AtomicU32::new(0),
+            },
+            write: WriteSide::new(),
+            read: ReadSide::new(),
+            sync_asked: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            size: AtomicU64::new(0),
+            token: AtomicU64::new(0),
+            handle: AtomicU32::new(0),
+            meta: MetaRequest::new(),
+            request: AtomicPtr::new(std::ptr::null_mut()),
+            dones: AtomicPtr::new(std::ptr::null_mut()),
+            report: Mutex::new(Report::default()),
+            control: UnsafeCell::new(Control::default()),
+        }
+    }
+
+    /// The handle of the file that is in the slot now.
+    pub(crate) fn fd(&self) -> Fd {
+        Fd::new(self.index, self.state.load().generation())
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        // ORDER: Acquire pairs with `set_written`: what is counted is in the file.
+        self.written.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        // ORDER: Acquire pairs with `set_durable`.
+        self.durable.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_written(&self, bytes: u64) {
+        // ORDER: Release pairs with `written`. The actor alone stores.
+        self.written.store(bytes, Ordering::Release);
+    }
+
+    pub(crate) fn set_durable(&self, bytes: u64) {
+        // ORDER: Release pairs with `durable`. The actor alone stores.
+        self.durable.store(bytes, Ordering::Release);
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        // ORDER: Acquire pairs with `set_size`.
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_size(&self, bytes: u64) {
+        // ORDER: Release pairs with `size`.
+        self.size.store(bytes, Ordering::Release);
+    }
+
+    pub(crate) fn token(&self) -> u64 {
+        // ORDER: Relaxed: set before the handle exists.
+        self.token.load(Ordering::Relaxed)
+    }
+
+    /// The first error that stands, as the answer to an operation.
+    pub(crate) fn first_error(&self) -> Option<Error> {
+        crate::sync::lock(&self.report).error.clone()
+    }
+}

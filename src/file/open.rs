@@ -1,0 +1,220 @@
+//! Opening: a caller claims a slot and leaves a request; the actor opens and sets the file up.
+
+use std::path::PathBuf;
+
+use crate::config::{Durability, OnFull, OpenOptions};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::event::Readiness;
+use crate::fd::Fd;
+use crate::job::{Fault, Kind, Name, OpenWork, Opened, Work};
+use crate::sync::{Ordering, lock};
+
+use super::Slot;
+use super::commons::Commons;
+use super::control::{Control, Polled};
+use super::state::{Phase, flag, mail, want};
+
+/// What a caller leaves for the actor of a new slot.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Open(OpenRequest),
+    /// A queued metadata call.
+    Op(Work),
+}
+
+/// A file to be opened.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    pub(crate) work: Box<OpenWork>,
+    pub(crate) setup: Setup,
+    pub(crate) path: PathBuf,
+}
+
+/// What the actor has to remember of the options.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) durability: Durability,
+    pub(crate) on_full: OnFull,
+    pub(crate) append: bool,
+    pub(crate) atomic: bool,
+    /// The file may have been made by this open, so its name is not durable yet.
+    pub(crate) creates: bool,
+}
+
+impl Commons {
+    /// `ef_open`: claims the lowest free slot and leaves the request.
+    pub(crate) fn open(&self, name: Name, path: PathBuf, options: &OpenOptions) -> Result<Fd> {
+        options.check().map_err(|error| error.with_path(&path))?;
+        let Some(slot) = self.claim() else {
+            return Err(Error::plain(ErrorKind::TableFull, Operation::Open, None).with_path(&path));
+        };
+        let write = options.write || options.append;
+        let mut flags = 0;
+        for (chosen, flag) in [
+            (options.read, flag::READ),
+            (write, flag::WRITE),
+            (options.append, flag::APPEND),
+            (options.durability == Durability::EveryWrite, flag::EAGER),
+            (options.atomic, flag::ATOMIC),
+        ] {
+            flags |= if chosen { flag } else { 0 };
+        }
+        let interval = options.flush_interval.unwrap_or(self.limits.flush_interval);
+        let limit = options.memory_limit.unwrap_or(self.limits.file_memory);
+        let generation = slot.state.load().generation();
+        slot.begin_life(generation, options.token);
+        slot.write.reset(generation, limit, u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX));
+        slot.put_request(Box::new(Request::Open(OpenRequest {
+            work: Box::new(work_of(options, name)),
+            setup: Setup {
+                durability: options.durability,
+                on_full: options.on_full,
+                append: options.append,
+                atomic: options.atomic,
+                creates: options.create || options.create_new,
+            },
+            path,
+        })));
+        slot.state.begin(Phase::Opening, flags);
+        self.post(slot, mail::OPEN);
+        Ok(Fd::new(slot.index, generation))
+    }
+
+    /// A queued metadata call: the same table, a slot of its own.
+    pub(crate) fn op(&self, work: Work) -> Option<Fd> {
+        let slot = self.claim()?;
+        let generation = slot.state.load().generation();
+        slot.begin_life(generation, 0);
+        slot.put_request(Box::new(Request::Op(work)));
+        slot.state.begin(Phase::Op, 0);
+        self.post(slot, mail::OPEN);
+        Some(Fd::new(slot.index, generation))
+    }
+
+    fn claim(&self) -> Option<&Slot> {
+        let index = self.table.claim()?;
+        self.table.get(index)
+    }
+
+    /// `ef_open_status`.
+    pub(crate) fn open_status(&self, fd: Fd) -> Result<()> {
+        let stale = || Error::stale(Operation::Open, fd);
+        let slot = self.slot(fd).ok_or_else(stale)?;
+        let seen = slot.state.load();
+        match seen.phase() {
+            _ if !seen.is(fd) => Err(stale()),
+            Phase::Opening => Err(Error::would_block(Operation::Open, fd)),
+            Phase::Open => Ok(()),
+            Phase::Closed if seen.has(flag::FAILED) => {
+                let error = lock(&slot.report).error.clone();
+                let answer = slot.pending.take_closed();
+                let mine = self.settle(slot, answer);
+                Err(error.filter(|_| mine).unwrap_or_else(stale))
+            }
+            _ => Err(stale()),
+        }
+    }
+}
+
+/// The part of the options that the platform needs.
+fn work_of(options: &OpenOptions, name: Name) -> OpenWork {
+    OpenWork {
+        name,
+        read: options.read,
+        write: options.write || options.append,
+        append: options.append,
+        create: options.create,
+        create_new: options.create_new,
+        truncate: options.truncate,
+        data_sync: options.durability == Durability::EveryWrite,
+        atomic: options.atomic,
+        block_device: options.block_device,
+        mode: options.mode,
+        custom_flags: options.custom_flags,
+    }
+}
+
+impl Slot {
+    /// Sets up what both a file and an op begin with; the slot is the claimer's alone.
+    fn begin_life(&self, generation: u32, token: u64) {
+        // PAGE stays: the slot may still stand in the queue for pages from its last life.
+        self.want.take(want::WRITE | want::READ | want::FILL | want::SHUT);
+        self.set_written(0);
+        self.set_durable(0);
+        self.set_size(0);
+        // ORDER: Relaxed: published with the request.
+        self.token.store(token, Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        self.sync_asked.store(u64::from(generation) << 32, Ordering::Relaxed);
+        self.meta.reset(generation);
+        self.read.reset();
+        *lock(&self.report) = super::Report::default();
+    }
+}
+
+impl Control {
+    /// The actor meets a new life of its slot.
+    pub(super) fn begin(&mut self, request: Request, slot: &Slot, out: &mut Polled) {
+        *self = Self::default();
+        self.alive = true;
+        match request {
+            Request::Open(open) => {
+                self.setup = open.setup;
+                self.path = Some(open.path.into_boxed_path());
+                self.sync.name_owed = open.setup.creates && !open.setup.atomic;
+                if self.sync.name_owed {
+                    self.name = Some(Box::new(open.work.name.clone()));
+                }
+                self.busy.meta = true;
+                out.job(slot, self.device, Kind::Meta, Work::Open(open.work));
+            }
+            Request::Op(work) => {
+                self.busy.meta = true;
+                out.job(slot, 0, Kind::Meta, work);
+            }
+        }
+    }
+
+    /// The open is done.
+    pub(super) fn opened(&mut self, result: std::result::Result<Opened, Fault>, slot: &Slot, commons: &Commons) {
+        match result {
+            Ok(opened) => {
+                self.handle = Some(opened.handle);
+                self.device = opened.device;
+                self.staged = opened.staged;
+                slot.set_size(opened.size);
+                // ORDER: Release: read by a first try once the state says OPEN.
+                slot.handle.store(opened.handle.0.cast_unsigned(), Ordering::Release);
+                if slot.state.opened(if opened.nowait { flag::NOWAIT } else { 0 }) {
+                    let mut bits = Readiness::OPENED;
+                    let taken = slot.want.take(want::WRITE | want::READ);
+                    bits |= if taken & want::WRITE != 0 { Readiness::WRITABLE } else { Readiness::NONE };
+                    bits |= if taken & want::READ != 0 { Readiness::READABLE } else { Readiness::NONE };
+                    commons.raise(slot, bits.bits());
+                }
+            }
+            Err(fault) => {
+                let error = self.error_of(slot, fault, None);
+                lock(&slot.report).error = Some(error);
+                self.failed_open = true;
+            }
+        }
+    }
+
+    /// What a fault is to the user.
+    pub(super) fn error_of(&self, slot: &Slot, fault: Fault, offset: Option<u64>) -> Error {
+        let mut error = if fault.note.is_empty() {
+            Error::os(fault.operation, fault.errno)
+        } else {
+            Error::refused(fault.operation, fault.errno, fault.note)
+        };
+        error = error.with_fd(slot.fd());
+        if let Some(path) = &self.path {
+            error = error.with_path(path);
+        }
+        match offset {
+            Some(offset) => error.with_offset(offset),
+            None => error,
+        }
+    }
+}

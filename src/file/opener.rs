@@ -1,0 +1,222 @@
+//! The opener: the one thread that sets up a file's next page, or moves the place where it will begin.
+//!
+//! OPENING on the cell after `current` is a right of one thread, held for some hundred nanoseconds and never across
+//! anything that waits. Whoever finds it taken looks again for a moment, then leaves word in `want` and is told.
+
+use crate::event::Readiness;
+use crate::fd::Fd;
+use crate::page::{Class, Page};
+use crate::sync::{Ordering, spin_loop};
+
+use super::Slot;
+use super::cell::{Cell, Placement, Word};
+use super::commons::Commons;
+use super::note::GRANULE;
+use super::state::{mail, want};
+use super::write::{Caller, refusal};
+
+/// How often a writer looks again while another one opens the next page, which takes some 100 ns.
+const SPINS: u32 = 200;
+
+/// What the search for room came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Room {
+    /// There is a page open now, or something changed: try again.
+    Again,
+    /// Another thread is about to open it, or a writer is still in the page before last.
+    Contended,
+    /// The file holds all that it may.
+    FileFull,
+    /// The pool is empty.
+    PoolEmpty,
+    /// A reader is at work with the offset that both sides share.
+    OffsetTaken,
+}
+
+/// How long a call goes on looking for room: a short spin, then one look after it has left word.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    spins: u32,
+    asked: bool,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self { spins: SPINS, asked: false }
+    }
+
+    /// False: the caller is refused, and an event is owed to it.
+    #[must_use]
+    pub(crate) fn try_again(&mut self, commons: &Commons, slot: &Slot, room: Room) -> bool {
+        match room {
+            Room::Again => return true,
+            Room::Contended if self.spins > 0 => {
+                self.spins -= 1;
+                spin_loop();
+                return true;
+            }
+            _ if self.asked => return false,
+            Room::PoolEmpty => {
+                slot.want.set(want::WRITE);
+                commons.wait_for_page(slot);
+            }
+            Room::Contended | Room::FileFull | Room::OffsetTaken => {
+                slot.want.set(want::WRITE);
+            }
+        }
+        self.asked = true;
+        true
+    }
+}
+
+const fn larger(class: Class) -> Class {
+    match class {
+        Class::Small => Class::Medium,
+        Class::Medium | Class::Large => Class::Large,
+    }
+}
+
+const fn smaller(class: Class) -> Class {
+    match class {
+        Class::Large => Class::Medium,
+        Class::Medium | Class::Small => Class::Small,
+    }
+}
+
+impl Commons {
+    /// Tells those who were refused while a cell was in other hands, or for want of the file's own pages.
+    pub(crate) fn room_made(&self, slot: &Slot) {
+        let taken = slot.want.take(want::WRITE | want::READ | want::SHUT);
+        let mut bits = Readiness::NONE;
+        if taken & want::WRITE != 0 {
+            bits |= Readiness::WRITABLE;
+        }
+        if taken & want::READ != 0 {
+            bits |= Readiness::READABLE;
+        }
+        if !bits.is_empty() {
+            self.raise(slot, bits.bits());
+        }
+        if taken & want::SHUT != 0 {
+            self.post(slot, mail::CLOSE);
+        }
+    }
+
+    /// Claims the cell after `current`, which is sealed or empty. `None`: somebody else has it, or things changed.
+    fn claim_next<'a>(&self, slot: &'a Slot, fd: Fd, current: u32, caller: Caller) -> Option<(&'a Cell, Word)> {
+        let next = slot.write.cell(current.wrapping_add(1));
+        if !next.claim(fd.generation()) {
+            return None;
+        }
+        // A read-modify-write of the state: either the closer's own comes later and meets this claim, or this sees it.
+        let seen = slot.state.set(0);
+        let before = slot.write.cell(current).load();
+        let may = refusal(slot, seen, fd, caller).is_none()
+            && slot.write.current() == current
+            && !before.takes_writes()
+            && !before.is_owners();
+        if may {
+            return Some((next, before));
+        }
+        next.undo();
+        self.room_made(slot);
+        None
+    }
+
+    /// Opens the page after `current`.
+    pub(crate) fn open_next(&self, slot: &Slot, fd: Fd, current: u32, len: usize, caller: Caller) -> Room {
+        let Some((next, before)) = self.claim_next(slot, fd, current, caller) else {
+            return if slot.write.current() == current { Room::Contended } else { Room::Again };
+        };
+        let last = slot.write.cell(current);
+        // A page that grew full belongs to a file that deserves a larger one.
+        let grown = before.position() > 0 && before.position() as usize + len > last.capacity() as usize;
+        let page = self.page_to_write(slot, len, grown);
+        let offset = match page {
+            Ok(_) => self.offset_to_writer(slot, u64::from(before.position()) + last.placement().base),
+            Err(_) => None,
+        };
+        let (page, base) = match (page, offset) {
+            (Ok(page), Some(base)) => (page, base),
+            (page, _) => {
+                next.undo();
+                self.room_made(slot);
+                return page.map_or_else(|room| room, |page| self.give_back(slot, page));
+            }
+        };
+        let placement = Placement {
+            // ORDER: Relaxed: the opener's field, handed on by `current`.
+            sequence: slot.write.sequence.load(Ordering::Relaxed),
+            base,
+            start: last.placement().start + u64::from(before.position()),
+        };
+        // ORDER: Relaxed: as above.
+        slot.write.sequence.store(placement.sequence.wrapping_add(1), Ordering::Relaxed);
+        let capacity = page.capacity() as u32;
+        next.open(page.into_raw(), capacity, placement, caller == Caller::Owner);
+        // ORDER: Release publishes the open cell; pairs with `WriteSide::current`.
+        slot.write.current.store(current.wrapping_add(1), Ordering::Release);
+        self.room_made(slot);
+        Room::Again
+    }
+
+    /// The page was had, the offset was not.
+    fn give_back(&self, slot: &Slot, page: Page) -> Room {
+        // ORDER: Relaxed: a count, as in `page_to_write`.
+        slot.write.held.fetch_sub((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+        self.pool.put(page);
+        Room::OffsetTaken
+    }
+
+    /// A page for the next `len` bytes, within the file's limit.
+    fn page_to_write(&self, slot: &Slot, len: usize, grown: bool) -> Result<Page, Room> {
+        let side = &slot.write;
+        // ORDER: Relaxed: the opener's field, handed on by `current`; `cool` may reset it, which is a hint.
+        let mut class = Class::ALL[(side.class.load(Ordering::Relaxed) as usize).min(Class::ALL.len() - 1)];
+        if grown {
+            class = larger(class);
+        }
+        let whole = len.min(self.limits.whole_write);
+        while class.bytes() < whole || (len > class.bytes() && class != Class::Large) {
+            class = larger(class);
+        }
+        // ORDER: Relaxed: as above.
+        side.class.store(class as u32, Ordering::Relaxed);
+        let held = side.held() as usize * GRANULE;
+        // ORDER: Relaxed: set before the handle existed.
+        let limit = side.held_limit.load(Ordering::Relaxed) as usize * GRANULE;
+        while held + class.bytes() > limit && class != Class::Small && smaller(class).bytes() >= whole {
+            class = smaller(class);
+        }
+        // A file that holds nothing gets one page, whatever its limit.
+        if held > 0 && held + class.bytes() > limit {
+            return Err(Room::FileFull);
+        }
+        let page = self.take_page(class, whole, held == 0).ok_or(Room::PoolEmpty)?;
+        // ORDER: Relaxed: a count, taken down by the actor when the page goes back.
+        side.held.fetch_add((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+        Ok(page)
+    }
+
+    /// Moves the place where the next page begins, under the opener's right; `action` gets the old offset and gives the
+    /// new one. False: somebody else has the right, or the file takes no writes.
+    #[must_use]
+    pub(crate) fn move_place(&self, slot: &Slot, fd: Fd, caller: Caller, action: impl FnOnce(u64) -> u64) -> bool {
+        let current = slot.write.current();
+        let cell = slot.write.cell(current);
+        self.seal(slot, cell, fd.generation());
+        if caller == Caller::Owner && cell.owner_seal() {
+            self.hand_over(slot, cell);
+        }
+        let Some((next, before)) = self.claim_next(slot, fd, current, caller) else { return false };
+        let last = cell.placement();
+        let end = u64::from(before.position());
+        let base = action(last.base + end);
+        next.mark(Placement { sequence: last.sequence, base, start: last.start + end });
+        // ORDER: Release publishes the marked cell; pairs with `WriteSide::current`.
+        slot.write.current.store(current.wrapping_add(1), Ordering::Release);
+        self.room_made(slot);
+        true
+    }
+}

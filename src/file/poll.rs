@@ -1,0 +1,150 @@
+//! What a file would not refuse now; and passing a file between descriptors and an owning `File`.
+
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::event::Readiness;
+use crate::fd::Fd;
+use crate::job::Handle;
+use crate::page::Class;
+use crate::sync::Ordering;
+
+use super::Slot;
+use super::commons::Commons;
+use super::note::GRANULE;
+use super::read::NowaitRead;
+use super::state::{Phase, flag, mail, want};
+use super::write::Caller;
+
+impl Commons {
+    /// `ef_poll`: what would not answer `WouldBlock` now, at the end of the file and on an error too.
+    pub(crate) fn readiness(&self, fd: Fd, nowait: NowaitRead<'_>) -> Result<Readiness> {
+        let stale = || Error::stale(Operation::Poll, fd);
+        let slot = self.slot(fd).ok_or_else(stale)?;
+        let seen = slot.state.load();
+        if !seen.is(fd) {
+            return Err(stale());
+        }
+        let mut readiness = Readiness::from_bits(slot.pending.bits()) & (Readiness::CLOSED | Readiness::DONE);
+        for (flag, bit) in [(flag::STALLED, Readiness::STALLED), (flag::POISONED, Readiness::ERROR)] {
+            readiness |= if seen.has(flag) { bit } else { Readiness::NONE };
+        }
+        if seen.phase() != Phase::Open {
+            return Ok(readiness);
+        }
+        readiness |= Readiness::OPENED;
+        if seen.has(flag::WRITE) && (seen.has(flag::POISONED) || self.has_room(slot)) {
+            readiness |= Readiness::WRITABLE;
+        }
+        if seen.has(flag::READ) && self.has_bytes(slot, nowait) {
+            readiness |= Readiness::READABLE;
+        }
+        Ok(readiness)
+    }
+
+    /// A write of one byte would be taken.
+    fn has_room(&self, slot: &Slot) -> bool {
+        let cell = slot.write.cell(slot.write.current());
+        let word = cell.load();
+        if word.is_open() && word.position() < cell.capacity() {
+            return true;
+        }
+        let held = slot.write.held();
+        // ORDER: Relaxed: set before the handle existed.
+        let limit = slot.write.held_limit.load(Ordering::Relaxed);
+        if held > 0 && held as usize + Class::Small.bytes() / GRANULE > limit as usize {
+            return false;
+        }
+        let page = self.take_page(Class::Small, 1, held == 0);
+        page.is_some_and(|page| {
+            self.pool.put(page);
+            true
+        })
+    }
+
+    /// A read would have bytes, the end, or an error.
+    fn has_bytes(&self, slot: &Slot, nowait: NowaitRead<'_>) -> bool {
+        let seen = slot.state.load();
+        let owned = seen.has(flag::OWNED);
+        let mut reader = if owned { return slot.read.pages() > 0 } else { slot.read.claim() };
+        let Some(reader_now) = reader.as_mut() else { return false };
+        let mut ready = !seen.has(flag::WRITING) && reader_now.front(|page| self.drop_window_page(page)).is_some();
+        let place = *reader_now.place();
+        let unwritten = seen.has(flag::WRITE) && slot.write.accepted() > slot.written();
+        let may_try = seen.has(flag::NOWAIT) && !place.nowait_spent && !unwritten && !slot.read.is_ahead();
+        if !ready && may_try && !seen.has(flag::WRITING) {
+            // ORDER: Acquire: set by the actor before the file was open.
+            let handle = Handle(slot.handle.load(Ordering::Acquire).cast_signed());
+            ready = nowait(handle, place.offset, &mut [0]).is_ok();
+        }
+        if let Some(reader) = reader {
+            self.release_reader(slot, reader.release());
+        }
+        ready
+    }
+
+    /// Has everything accepted so far written; `WouldBlock` until it is, and a writable event when there is progress.
+    pub(crate) fn flush(&self, fd: Fd) -> Result<()> {
+        let Some(slot) = self.slot(fd) else { return Err(Error::stale(Operation::Write, fd)) };
+        let seen = slot.state.load();
+        if !seen.is(fd) || !seen.has(flag::WRITE) || slot.write.accepted() <= slot.written() {
+            return Ok(());
+        }
+        if seen.has(flag::POISONED) {
+            return Err(slot.first_error().unwrap_or_else(|| Error::stale(Operation::Write, fd)));
+        }
+        slot.want.set(want::WRITE);
+        self.post(slot, mail::FLUSH);
+        if slot.write.accepted() <= slot.written() { Ok(()) } else { Err(Error::would_block(Operation::Write, fd)) }
+    }
+
+    /// Makes a file an owning `File`'s: its two sides are its own from here on.
+    pub(crate) fn own(&self, fd: Fd) -> Result<()> {
+        let refuse = |kind| Err(Error::plain(kind, Operation::Open, Some(fd)));
+        let Some(slot) = self.slot(fd) else { return refuse(ErrorKind::Stale) };
+        let seen = slot.state.load();
+        if !seen.is(fd) || !matches!(seen.phase(), Phase::Opening | Phase::Open) {
+            return refuse(ErrorKind::Stale);
+        }
+        if seen.has(flag::OWNED) {
+            return refuse(ErrorKind::Busy);
+        }
+        let Some(reader) = slot.read.claim() else { return refuse(ErrorKind::Busy) };
+        match slot.state.set_if(fd, flag::OWNED, flag::OWNED) {
+            Ok(_) => {
+                reader.keep();
+                self.seal(slot, slot.write.cell(slot.write.current()), fd.generation());
+                Ok(())
+            }
+            Err(_) => {
+                self.release_reader(slot, reader.release());
+                refuse(ErrorKind::Busy)
+            }
+        }
+    }
+
+    /// Gives the two sides back to the descriptor, the owner's open page being sealed.
+    pub(crate) fn disown(&self, slot: &Slot, fd: Fd) {
+        self.give_up_page(slot);
+        let reader = slot.owner_reader();
+        slot.state.clear(flag::OWNED);
+        self.release_reader(slot, reader.release());
+        self.room_made(slot);
+        let _ = fd;
+    }
+
+    /// The owner hands its open page over.
+    pub(crate) fn give_up_page(&self, slot: &Slot) {
+        let cell = slot.write.cell(slot.write.current());
+        if cell.owner_seal() {
+            self.hand_over(slot, cell);
+        }
+    }
+
+    /// The owner closes: its page goes over, its read claim goes back, and the close begins.
+    pub(crate) fn close_owned(&self, slot: &Slot, fd: Fd, flags: u64, operation: Operation) -> Result<()> {
+        self.give_up_page(slot);
+        let reader = slot.owner_reader();
+        let answer = self.close(fd, flags, operation, Caller::Owner);
+        self.release_reader(slot, reader.release());
+        answer
+    }
+}

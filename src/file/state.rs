@@ -1,0 +1,501 @@
+//! The state words of one slot: bits, pictures, transitions; the only place that touches these atomics.
+//!
+//! ```text
+//! State    generation:32 | flags:24 | phase:8        who the slot belongs to, and what it is allowed to do
+//!
+//!   FREE ──claim──► OPENING ──opened──► OPEN ──close──► CLOSING ──finished──► CLOSED ──answer taken──► FREE
+//!                      └────────────── close ─────────────▲                     ▲
+//!                      └────────────── open failed ─────────────────────────────┘
+//!
+//! Mail     hints for the slot's actor | SCHEDULED    at most one thread polls a slot, and at most one entry of it waits
+//! Pending  event bits | QUEUED | TAKEN | WAITER      a slot is in its inbox's list at most once; the last answer goes to one
+//! Want     who was refused, and for what             each refusal is answered by one event
+//! Armed    whether the timer knows that the file is dirty; it outlives the file, as the timer's entry does
+//! ```
+//!
+//! Every transition is one read-modify-write, so each word has one order of changes that all threads agree on.
+
+use crate::fd::Fd;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Where a slot stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Free = 0,
+    Opening = 1,
+    Open = 2,
+    Closing = 3,
+    Closed = 4,
+    /// A queued metadata call rather than a file.
+    Op = 5,
+}
+
+/// The flags of a state word.
+pub(crate) mod flag {
+    /// The file may be read.
+    pub(crate) const READ: u64 = 1 << 8;
+    /// The file may be written.
+    pub(crate) const WRITE: u64 = 1 << 9;
+    /// Writes go to the end, wherever it is.
+    pub(crate) const APPEND: u64 = 1 << 10;
+    /// An owning `File` has the two sides to itself.
+    pub(crate) const OWNED: u64 = 1 << 11;
+    /// The first error stands: nothing more is accepted.
+    pub(crate) const POISONED: u64 = 1 << 12;
+    /// The module is ending: nothing more is accepted.
+    pub(crate) const ENDING: u64 = 1 << 13;
+    /// Every write is flushed at once.
+    pub(crate) const EAGER: u64 = 1 << 14;
+    /// The shared offset of a read-write file belongs to the write side at present.
+    pub(crate) const WRITING: u64 = 1 << 15;
+    /// A first try without waiting is allowed on this file system.
+    pub(crate) const NOWAIT: u64 = 1 << 16;
+    /// Unwritten bytes are dropped and a staged file is removed.
+    pub(crate) const ABORT: u64 = 1 << 17;
+    /// The file is staged: an explicit close publishes it.
+    pub(crate) const ATOMIC: u64 = 1 << 18;
+    /// An explicit close was asked for, so an atomic file is to be published.
+    pub(crate) const PUBLISH: u64 = 1 << 19;
+    /// The open failed; the first error says why.
+    pub(crate) const FAILED: u64 = 1 << 20;
+    /// The bytes in the file, as last asked for, have not been used by a seek yet.
+    pub(crate) const SIZE_KNOWN: u64 = 1 << 21;
+    /// The file was cut: what the window read ahead of that is to be dropped.
+    pub(crate) const STALE_WINDOW: u64 = 1 << 23;
+    /// The disk refuses the bytes for now.
+    pub(crate) const STALLED: u64 = 1 << 22;
+}
+
+/// One reading of a [`State`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot(u64);
+
+impl Snapshot {
+    pub(crate) const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) const fn phase(self) -> Phase {
+        match self.0 & 0xff {
+            1 => Phase::Opening,
+            2 => Phase::Open,
+            3 => Phase::Closing,
+            4 => Phase::Closed,
+            5 => Phase::Op,
+            _ => Phase::Free,
+        }
+    }
+
+    pub(crate) const fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    /// The handle's file is still the one in the slot.
+    pub(crate) const fn is(self, fd: Fd) -> bool {
+        self.generation() == fd.generation() && !matches!(self.phase(), Phase::Free)
+    }
+
+    /// The file reads and writes by one offset.
+    pub(crate) const fn shares_offset(self) -> bool {
+        self.0 & (flag::READ | flag::WRITE | flag::APPEND) == flag::READ | flag::WRITE
+    }
+
+    /// Of the flags in `among`, exactly those in `wanted` are set.
+    pub(crate) const fn is_exactly(self, wanted: u64, among: u64) -> bool {
+        self.0 & among == wanted
+    }
+
+    const fn with_phase(self, phase: Phase) -> Self {
+        Self(self.0 & !0xff | phase as u64)
+    }
+}
+
+/// What a close found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum CloseStart {
+    /// This caller began it.
+    Begun,
+    /// It had begun before.
+    Already,
+    /// An owning `File` has the file.
+    Owned,
+    /// The handle's file is gone.
+    Stale,
+}
+
+/// Whose slot it is, and what it may do.
+#[derive(Debug)]
+pub(crate) struct State(AtomicU64);
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(crate) fn load(&self) -> Snapshot {
+        // ORDER: Acquire pairs with the Release half of every transition below.
+        Snapshot(self.0.load(Ordering::Acquire))
+    }
+
+    /// A look at the flags on the hot path; what depends on more is read again with `load`.
+    #[inline]
+    pub(crate) fn glance(&self) -> Snapshot {
+        // ORDER: Relaxed: the flags that stop a hot path are also set where its slow path meets them (a sealed cell).
+        Snapshot(self.0.load(Ordering::Relaxed))
+    }
+
+    fn change(&self, mut to: impl FnMut(Snapshot) -> Option<Snapshot>) -> Result<Snapshot, Snapshot> {
+        let mut seen = self.load();
+        loop {
+            let Some(next) = to(seen) else { return Err(seen) };
+            // ORDER: AcqRel: each transition sees the one before it and publishes what was written ahead of it.
+            match self.0.compare_exchange_weak(seen.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(seen),
+                Err(now) => seen = Snapshot(now),
+            }
+        }
+    }
+
+    /// FREE → OPENING or Op, by the one caller that claimed the slot of the table. Gives the new generation.
+    pub(crate) fn begin(&self, phase: Phase, flags: u64) -> u32 {
+        let generation = self.load().generation();
+        // The claim excludes every other transition, so this cannot fail.
+        let done = self.change(|_| Some(Snapshot(u64::from(generation) << 32 | flags | phase as u64)));
+        debug_assert!(done.is_ok_and(|before| before.phase() == Phase::Free), "a claimed slot is free");
+        generation
+    }
+
+    /// OPENING → OPEN with the flags that the open found; false when it is being closed already.
+    pub(crate) fn opened(&self, flags: u64) -> bool {
+        self.change(|seen| match seen.phase() {
+            Phase::Opening => Some(Snapshot(seen.with_phase(Phase::Open).0 | flags)),
+            Phase::Closing => Some(Snapshot(seen.0 | flags)),
+            _ => None,
+        })
+        .is_ok_and(|before| before.phase() == Phase::Opening)
+    }
+
+    /// OPENING or OPEN → CLOSING, with further flags.
+    pub(crate) fn close(&self, fd: Fd, flags: u64, owner: bool) -> CloseStart {
+        let change = self.change(|seen| {
+            let may = seen.is(fd) && matches!(seen.phase(), Phase::Opening | Phase::Open);
+            (may && (owner || !seen.has(flag::OWNED))).then(|| Snapshot(seen.with_phase(Phase::Closing).0 | flags))
+        });
+        match change {
+            Ok(_) => CloseStart::Begun,
+            Err(seen) if !seen.is(fd) || seen.phase() == Phase::Op => CloseStart::Stale,
+            Err(seen) if matches!(seen.phase(), Phase::Opening | Phase::Open) => CloseStart::Owned,
+            Err(_) => CloseStart::Already,
+        }
+    }
+
+    /// → CLOSED, by the actor.
+    pub(crate) fn finish(&self, flags: u64) {
+        let done = self.change(|seen| Some(Snapshot(seen.with_phase(Phase::Closed).0 | flags)));
+        debug_assert!(done.is_ok(), "nothing refuses to finish");
+    }
+
+    /// CLOSED or Op → FREE with the next generation, by the one that took the last answer.
+    pub(crate) fn free(&self) {
+        let done = self.change(|seen| Some(Snapshot(u64::from(seen.generation().wrapping_add(1)) << 32)));
+        debug_assert!(done.is_ok(), "nothing refuses to be freed");
+    }
+
+    /// Sets flags; gives the word as it was.
+    pub(crate) fn set(&self, flags: u64) -> Snapshot {
+        // ORDER: AcqRel: publishes what led to the flags; pairs with `load`.
+        Snapshot(self.0.fetch_or(flags, Ordering::AcqRel))
+    }
+
+    /// Clears flags; gives the word as it was.
+    pub(crate) fn clear(&self, flags: u64) -> Snapshot {
+        // ORDER: AcqRel: as in `set`.
+        Snapshot(self.0.fetch_and(!flags, Ordering::AcqRel))
+    }
+
+    /// Sets flags on a live file of this handle only; gives the word as it was.
+    pub(crate) fn set_if(&self, fd: Fd, flags: u64, absent: u64) -> Result<Snapshot, Snapshot> {
+        self.change(|seen| {
+            let may = seen.is(fd) && matches!(seen.phase(), Phase::Opening | Phase::Open) && !seen.has(absent);
+            may.then_some(Snapshot(seen.0 | flags))
+        })
+    }
+}
+
+/// The hints that the actor of a slot gets.
+pub(crate) mod mail {
+    pub(crate) const OPEN: u32 = 1;
+    /// A page is sealed and complete.
+    pub(crate) const PAGE: u32 = 1 << 1;
+    /// What is accepted now is to be written.
+    pub(crate) const FLUSH: u32 = 1 << 2;
+    pub(crate) const SYNC: u32 = 1 << 3;
+    pub(crate) const FILL: u32 = 1 << 4;
+    pub(crate) const META: u32 = 1 << 5;
+    pub(crate) const CLOSE: u32 = 1 << 6;
+    /// A job is done; its `Done` is in the slot's list.
+    pub(crate) const DONE: u32 = 1 << 7;
+    /// The flush timer is due, or a retry.
+    pub(crate) const TIMER: u32 = 1 << 8;
+    pub(super) const SCHEDULED: u32 = 1 << 31;
+}
+
+/// Who polls the slot, and why.
+#[derive(Debug)]
+pub(crate) struct Mail(AtomicU32);
+
+impl Mail {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Adds hints. True: the slot was at rest, and this caller must see to it that it is polled.
+    #[must_use]
+    pub(crate) fn post(&self, hints: u32) -> bool {
+        // ORDER: Release publishes what the hints are about to `take`; Acquire lets a poster that now holds the
+        // right to poll see what the last holder left (`rest`).
+        self.0.fetch_or(hints | mail::SCHEDULED, Ordering::AcqRel) & mail::SCHEDULED == 0
+    }
+
+    /// The holder of the right to poll takes the hints that came since.
+    pub(crate) fn take(&self) -> u32 {
+        // ORDER: AcqRel: pairs with `post`.
+        self.0.swap(mail::SCHEDULED, Ordering::AcqRel) & !mail::SCHEDULED
+    }
+
+    /// The holder lets go; false when hints came meanwhile, and it still holds the right.
+    #[must_use]
+    pub(crate) fn rest(&self) -> bool {
+        // ORDER: Release hands the slot's control to the next holder's `post`; Relaxed on failure: `take` follows.
+        self.0.compare_exchange(mail::SCHEDULED, 0, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+}
+
+const QUEUED: u32 = 1 << 31;
+const TAKEN: u32 = 1 << 30;
+const WAITER: u32 = 1 << 29;
+const DELIVERED: u32 = 1 << 28;
+const BITS: u32 = crate::event::Readiness::ALL_BITS;
+const CLOSED: u32 = crate::event::Readiness::CLOSED.bits();
+const DONE: u32 = crate::event::Readiness::DONE.bits();
+
+/// What raising an event asks of the one who raised it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Raised {
+    /// Put the slot on its inbox's ready list.
+    pub(crate) enqueue: bool,
+    /// Somebody sleeps on the word until the file is closed.
+    pub(crate) wake: bool,
+}
+
+/// What taking the last answer of a slot came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum LastAnswer {
+    /// This caller has it and frees the slot.
+    Free,
+    /// This caller has it; the drain frees the slot when it meets it in the ready list.
+    DrainFrees,
+    /// Another had it before.
+    Gone,
+    /// There is none yet.
+    NotYet,
+}
+
+/// What the drain does with a slot that it met in the ready list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum DrainEnd {
+    /// The slot lives on.
+    Nothing,
+    /// The closed event is delivered, and the slot freed.
+    DeliverAndFree,
+    /// The last answer was taken elsewhere; only the slot is left to free.
+    Free,
+}
+
+/// The events of a slot that no one has taken yet.
+#[derive(Debug)]
+pub(crate) struct Pending(AtomicU32);
+
+impl Pending {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Adds event bits. After CLOSED the caller touches the slot no more, but for the list.
+    pub(crate) fn raise(&self, bits: u32) -> Raised {
+        // ORDER: Release publishes the error and the report to `drain` and `take_last`; Acquire orders this after the
+        // drain that took the slot from the list, whose link is then free.
+        let before = self.0.fetch_or(bits | QUEUED, Ordering::AcqRel);
+        Raised { enqueue: before & QUEUED == 0, wake: bits & CLOSED != 0 && before & WAITER != 0 }
+    }
+
+    /// The drain, having taken the slot from the list: the bits, and what it has to do about the last answer. A CLOSED
+    /// that a sleeping caller reserved stays in the word for that caller.
+    /// Of an op, word stays that its event was delivered: from then on its answer may be taken.
+    pub(crate) fn drain(&self, op: bool) -> (u32, DrainEnd) {
+        // ORDER: Acquire pairs with `raise`.
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            let reserved = seen & (WAITER | TAKEN) == WAITER;
+            let next = if reserved {
+                seen & (CLOSED | WAITER)
+            } else if op && seen & TAKEN == 0 && seen & (DONE | DELIVERED) != 0 {
+                DELIVERED
+            } else {
+                0
+            };
+            // ORDER: AcqRel: pairs with `raise`; QUEUED is lowered only after the slot left the list.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) if seen & TAKEN != 0 => return (0, DrainEnd::Free),
+                Ok(_) if reserved => return (seen & BITS & !CLOSED, DrainEnd::Nothing),
+                Ok(_) if seen & CLOSED != 0 => return (seen & BITS, DrainEnd::DeliverAndFree),
+                Ok(_) => return (seen & BITS, DrainEnd::Nothing),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    pub(crate) fn bits(&self) -> u32 {
+        // ORDER: Acquire pairs with `raise`.
+        self.0.load(Ordering::Acquire) & BITS
+    }
+
+    /// Claims the last answer of a file outside the drain.
+    pub(crate) fn take_closed(&self) -> LastAnswer {
+        self.take_last(CLOSED)
+    }
+
+    /// Claims the answer of an op, before or after its event was drained.
+    pub(crate) fn take_answer(&self) -> LastAnswer {
+        self.take_last(DONE | DELIVERED)
+    }
+
+    fn take_last(&self, last: u32) -> LastAnswer {
+        // ORDER: Acquire pairs with `raise`.
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            if seen & TAKEN != 0 {
+                return LastAnswer::Gone;
+            }
+            if seen & last == 0 {
+                return LastAnswer::NotYet;
+            }
+            let next = if seen & QUEUED != 0 { seen | TAKEN } else { 0 };
+            // ORDER: AcqRel: as in `drain`; one claimant wins.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) if next == 0 => return LastAnswer::Free,
+                Ok(_) => return LastAnswer::DrainFrees,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Reserves the CLOSED to come for a caller about to sleep until then; gives the word to sleep on, or `None` when
+    /// it is there already.
+    pub(crate) fn reserve_closed(&self) -> Option<u32> {
+        // ORDER: AcqRel: seen by the `raise` that follows it, or sees the one before.
+        let now = self.0.fetch_or(WAITER, Ordering::AcqRel) | WAITER;
+        (now & CLOSED == 0).then_some(now)
+    }
+
+    /// The sleeper gives up: the drain may have the answer again. True: it is there now, so the caller still has it.
+    pub(crate) fn release_closed(&self) -> bool {
+        // ORDER: AcqRel: as in `reserve_closed`.
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            if seen & CLOSED != 0 {
+                return true;
+            }
+            // ORDER: AcqRel: as in `reserve_closed`.
+            match self.0.compare_exchange_weak(seen, seen & !WAITER, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return false,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+}
+
+/// The refusals that are owed an event.
+pub(crate) mod want {
+    /// A write was refused.
+    pub(crate) const WRITE: u32 = 1;
+    /// A read was refused because the write side was being moved.
+    pub(crate) const READ: u32 = 1 << 1;
+    /// The slot waits in the queue for pages.
+    pub(crate) const PAGE: u32 = 1 << 2;
+    /// The actor waits for a page to fill.
+    pub(crate) const FILL: u32 = 1 << 3;
+    /// The actor waits for a cell that somebody is opening, to shut it.
+    pub(crate) const SHUT: u32 = 1 << 4;
+}
+
+/// Who was refused.
+///
+/// The refuser sets its bit and then looks again; whoever makes room does so and then takes the bits. Both are
+/// read-modify-writes of one word, so whichever comes second sees the other: either the refuser finds the room, or
+/// the bit is found.
+#[derive(Debug)]
+pub(crate) struct Want(AtomicU32);
+
+impl Want {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Sets bits; true when none of them was set before. Whatever it says, the caller looks again.
+    pub(crate) fn set(&self, bits: u32) -> bool {
+        // ORDER: AcqRel: after the `take` before it (whose room is then visible), or before the next one.
+        self.0.fetch_or(bits, Ordering::AcqRel) & bits == 0
+    }
+
+    /// Takes those of `bits` that are set.
+    pub(crate) fn take(&self, bits: u32) -> u32 {
+        // ORDER: AcqRel: publishes the room that was made; pairs with `set`.
+        self.0.fetch_and(!bits, Ordering::AcqRel) & bits
+    }
+
+    pub(crate) fn has(&self, bits: u32) -> bool {
+        // ORDER: Relaxed: a hint; `take` decides.
+        self.0.load(Ordering::Relaxed) & bits != 0
+    }
+}
+
+/// Whether the timer has the slot on its list.
+#[derive(Debug)]
+pub(crate) struct Armed(AtomicU32);
+
+impl Armed {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// The hot path's look, after its bytes are published and a light fence.
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        // ORDER: Relaxed behind `light_fence`; pairs with `disarm` + `heavy_fence` in the timer: either this sees the
+        // flag lowered, or the timer's second look sees the bytes.
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// True: it was not armed, and this caller puts the slot on the dirty list.
+    #[must_use]
+    pub(crate) fn arm(&self) -> bool {
+        // ORDER: AcqRel: one of several arms; ordered after the `disarm` that took it off the list.
+        self.0.swap(1, Ordering::AcqRel) == 0
+    }
+
+    /// The timer takes the slot off its list; a heavy fence and a second look follow.
+    pub(crate) fn disarm(&self) {
+        // ORDER: Release: the list's link is free for the next `arm`.
+        self.0.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,258 @@
+//! The write side of a file: copy into the open page and return; open the next page when it is full.
+//!
+//! ```text
+//!   current = s          cell[s & 1]      OPEN      ◄── writers reserve, copy, commit
+//!                        cell[s+1 & 1]    EMPTY     ◄── the next page, once s is sealed
+//! ```
+//!
+//! At most one cell is open and unsealed at a time, so the order of reservations is the order of bytes. A writer that
+//! is held up in page `s` does not stop page `s + 1`; only page `s + 2` has to wait for its cell.
+//!
+//! What a writer does on its way is all there is: one compare-exchange, a copy, one subtraction, one look at whether the
+//! timer knows. Pages come from the pool's ready stack; none there means a refusal, never a wait.
+#![allow(unsafe_code, reason = "copies the caller's bytes into a page that writers share")]
+
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::event::Readiness;
+use crate::fd::Fd;
+use crate::page::Class;
+use crate::queue::IndexList;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, light_fence};
+
+use super::Slot;
+use super::cell::{Cell, Completer, Placement, Reserve};
+use super::commons::Commons;
+use super::note::{GRANULE, Sealed};
+use super::opener::Patience;
+use super::state::{Phase, Snapshot, flag, mail, want};
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct WriteSide {
+    pub(crate) current: AtomicU32,
+    pub(crate) cells: [Cell; 2],
+    /// Complete pages on their way to the actor.
+    pub(crate) sealed: IndexList,
+    /// Granules that accepted bytes hold.
+    pub(crate) held: AtomicU32,
+    /// The most granules they may hold.
+    pub(crate) held_limit: AtomicU32,
+    /// The class of the next page; the opener's.
+    pub(super) class: AtomicU32,
+    /// The sequence number of the next page; the opener's.
+    pub(super) sequence: AtomicU32,
+    pub(crate) interval_ns: AtomicU64,
+}
+
+/// Whether a call comes from the owning `File`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Owner,
+    Descriptor,
+}
+
+impl WriteSide {
+    pub(crate) fn new() -> Self {
+        Self {
+            current: AtomicU32::new(0),
+            cells: [Cell::new(), Cell::new()],
+            sealed: IndexList::new(),
+            held: AtomicU32::new(0),
+            held_limit: AtomicU32::new(0),
+            class: AtomicU32::new(0),
+            sequence: AtomicU32::new(1),
+            interval_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// A new life of the slot, before its handle exists: no page, at file offset `base`.
+    pub(crate) fn reset(&self, generation: u32, limit_bytes: usize, interval_ns: u64) {
+        let placement = Placement::default();
+        self.cells[0].reset(generation, placement);
+        self.cells[1].reset(generation, placement);
+        // ORDER: Relaxed: all of these are published by the transition to OPENING's `put_request` and `post`.
+        self.current.store(0, Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        self.held_limit.store((limit_bytes / GRANULE).max(1) as u32, Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        self.class.store(Class::Small as u32, Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        self.sequence.store(1, Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        self.interval_ns.store(interval_ns, Ordering::Relaxed);
+        debug_assert!(self.sealed.is_empty(), "the last life wrote or dropped all its pages");
+    }
+
+    pub(crate) fn current(&self) -> u32 {
+        // ORDER: Acquire pairs with the Release store in `open_next`: the cell of `current` is set up.
+        self.current.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn cell(&self, number: u32) -> &Cell {
+        &self.cells[number as usize & 1]
+    }
+
+    /// Bytes accepted since the open, and the offset in the file at which the next one goes.
+    pub(crate) fn end(&self) -> (u64, u64) {
+        loop {
+            let current = self.current();
+            let cell = self.cell(current);
+            let (word, placement) = (cell.load(), cell.placement());
+            // ORDER: Acquire: the reads above are done before the look below, so if `current` stands, the cell was not
+            // set up anew meanwhile (that is for `current + 2`, after `current + 1`).
+            fence(Ordering::Acquire);
+            if self.current() == current {
+                let position = u64::from(word.position());
+                return (placement.start + position, placement.base + position);
+            }
+        }
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.end().0
+    }
+
+    pub(crate) fn held(&self) -> u32 {
+        // ORDER: Relaxed: a count; refusals look again under `Want`.
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The next page is small again: the timer came before the last one was full.
+    pub(crate) fn cool(&self) {
+        // ORDER: Relaxed: a hint for the next opener.
+        self.class.store(Class::Small as u32, Ordering::Relaxed);
+    }
+}
+
+/// Why a file takes no writes, or `None` while it does.
+pub(crate) fn refusal(slot: &Slot, seen: Snapshot, fd: Fd, caller: Caller) -> Option<Error> {
+    let plain = |kind| Some(Error::plain(kind, Operation::Write, Some(fd)));
+    if !seen.is(fd) || matches!(seen.phase(), Phase::Closing | Phase::Closed | Phase::Op | Phase::Free) {
+        return plain(ErrorKind::Stale);
+    }
+    if seen.has(flag::ENDING) {
+        return plain(ErrorKind::Shutdown);
+    }
+    if seen.has(flag::POISONED) {
+        return Some(slot.first_error().unwrap_or_else(|| Error::plain(ErrorKind::Panicked, Operation::Write, Some(fd))));
+    }
+    if seen.phase() == Phase::Opening {
+        return plain(ErrorKind::WouldBlock);
+    }
+    if !seen.has(flag::WRITE) {
+        return plain(ErrorKind::NotPermitted);
+    }
+    if seen.has(flag::OWNED) && caller == Caller::Descriptor {
+        return plain(ErrorKind::Busy);
+    }
+    None
+}
+
+impl Commons {
+    /// `ef_write`: see the head of this file.
+    #[inline]
+    pub(crate) fn write(&self, fd: Fd, bytes: &[u8]) -> Result<usize> {
+        let Some(slot) = self.slot(fd) else { return Err(Error::stale(Operation::Write, fd)) };
+        let cell = slot.write.cell(slot.write.current());
+        if let Reserve::Granted { position, bytes: taken } =
+            cell.reserve(fd.generation(), bytes.len(), self.limits.whole_write)
+        {
+            self.append(slot, cell, position, &bytes[..taken as usize]);
+            return Ok(taken as usize);
+        }
+        self.write_slowly(slot, fd, bytes)
+    }
+
+    /// Copies into reserved room and commits.
+    #[inline]
+    fn append(&self, slot: &Slot, cell: &Cell, position: u32, bytes: &[u8]) {
+        let start = page_start(cell.page()).wrapping_add(position as usize);
+        // SAFETY: the reservation made `[position, position + len)` of the page this writer's alone, and its count in the
+        // cell keeps the page from being handed over before `commit`.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+        if cell.commit() == Completer::Yes {
+            self.hand_over(slot, cell);
+        }
+        self.note_dirty(slot);
+    }
+
+    /// Lets the timer know of accepted bytes, unless it knows.
+    #[inline]
+    pub(crate) fn note_dirty(&self, slot: &Slot) {
+        light_fence();
+        if !slot.armed.is_set() {
+            self.tell_timer(slot);
+        }
+    }
+
+    #[cold]
+    fn tell_timer(&self, slot: &Slot) {
+        if slot.state.load().has(flag::EAGER) {
+            // Such a file is never armed, so each of its writes comes here.
+            self.post(slot, mail::FLUSH);
+        } else {
+            self.arm(slot);
+        }
+    }
+
+    #[cold]
+    fn write_slowly(&self, slot: &Slot, fd: Fd, bytes: &[u8]) -> Result<usize> {
+        let mut patience = Patience::new();
+        loop {
+            if let Some(error) = refusal(slot, slot.state.load(), fd, Caller::Descriptor) {
+                return Err(self.refuse_unless_open(slot, error));
+            }
+            if bytes.is_empty() {
+                return Ok(0);
+            }
+            let current = slot.write.current();
+            let cell = slot.write.cell(current);
+            match cell.reserve(fd.generation(), bytes.len(), self.limits.whole_write) {
+                Reserve::Granted { position, bytes: taken } => {
+                    self.append(slot, cell, position, &bytes[..taken as usize]);
+                    return Ok(taken as usize);
+                }
+                Reserve::Stale => return Err(Error::stale(Operation::Write, fd)),
+                Reserve::Full => self.seal(slot, cell, fd.generation()),
+                Reserve::NotOpen | Reserve::Crowded => {}
+            }
+            let room = self.open_next(slot, fd, current, bytes.len(), Caller::Descriptor);
+            if !patience.try_again(self, slot, room) {
+                return Err(Error::would_block(Operation::Write, fd));
+            }
+        }
+    }
+
+    /// A refusal for want of the open is owed an event; if the open is done by now, the caller may try again.
+    pub(crate) fn refuse_unless_open(&self, slot: &Slot, error: Error) -> Error {
+        if error.is_would_block() {
+            slot.want.set(want::WRITE);
+            if slot.state.load().phase() != Phase::Opening && slot.want.take(want::WRITE) != 0 {
+                self.raise(slot, Readiness::WRITABLE.bits());
+            }
+        }
+        error
+    }
+
+    /// Seals a cell; hands its page over if that falls to this caller.
+    pub(crate) fn seal(&self, slot: &Slot, cell: &Cell, generation: u32) {
+        if cell.seal(generation) == Some(Completer::Yes) {
+            self.hand_over(slot, cell);
+        }
+    }
+
+    /// The completer gives the page to the actor and the cell to the next opener.
+    pub(crate) fn hand_over(&self, slot: &Slot, cell: &Cell) {
+        let (page, _, len) = cell.complete();
+        let index = self.notes.write(Sealed { page, len, placement: cell.placement() });
+        let _ = slot.write.sealed.push(&self.notes, index);
+        cell.empty();
+        self.room_made(slot);
+        self.post(slot, mail::PAGE);
+    }
+}
+
+/// The first byte of a cell's page, from its word.
+pub(crate) fn page_start(raw: *mut u8) -> *mut u8 {
+    raw.map_addr(|address| address & !7)
+}

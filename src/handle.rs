@@ -1,0 +1,510 @@
+//! File: the owning handle; Read, Write, BufRead, Seek.
+//!
+//! One owner has both sides to itself, so its writes need no read-modify-write: it copies, publishes its position by a
+//! plain store, and looks at one flag. Its reads lend the window's front page.
+#![allow(unsafe_code, reason = "the owner's page and the window's front are reached by pointers it alone has")]
+
+use std::io::{self, BufRead, IoSlice, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use crate::efio::Efio;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::event::Progress;
+use crate::fd::Fd;
+use crate::file::Slot;
+use crate::file::commons::Commons;
+use crate::file::opener::Patience;
+use crate::file::state::flag;
+use crate::file::write::{Caller, page_start, refusal};
+use crate::job::Handle;
+use crate::sync::light_fence;
+
+/// One open file, owned: its offset, its reads and its writes are this value's alone.
+///
+/// Reads and writes behave like those of a non-blocking socket: they return at once, with
+/// [`io::ErrorKind::WouldBlock`] where they cannot, and an event under [`fd`](Self::fd) follows. `flush` answers
+/// `WouldBlock` until everything written is in the file. Dropping the value closes the file in the background, and an
+/// error of that reaches the events; an atomic file that is dropped leaves nothing, so close it by
+/// [`close`](Self::close).
+///
+/// ```
+/// use std::io::Write;
+/// use efio::{Efio, OpenOptions};
+/// let path = std::env::temp_dir().join(format!("efio-file-{}", std::process::id()));
+/// let efio = Efio::new()?;
+/// let mut file = efio.open(&path, &OpenOptions::new().write(true).create(true))?;
+/// file.blocking().write_all(b"hello")?; // a view with plain semantics
+/// file.blocking().close()?;
+/// assert_eq!(std::fs::read(&path)?, b"hello");
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct File {
+    efio: Efio,
+    fd: Fd,
+    /// The slot, which lives as long as the engine that `efio` keeps.
+    slot: *const Slot,
+    page: OpenPage,
+    open: bool,
+}
+
+/// The owner's view of its open page.
+#[derive(Clone, Copy, Debug)]
+struct OpenPage {
+    start: *mut u8,
+    cell: u32,
+    position: u32,
+    capacity: u32,
+    high: u64,
+}
+
+impl OpenPage {
+    const NONE: Self = Self { start: std::ptr::null_mut(), cell: 0, position: 0, capacity: 0, high: 0 };
+}
+
+// SAFETY: the pointers are to the slot and the page of the engine that `efio` keeps alive, and neither is bound to a
+// thread; the owner's calls take `&mut self`, so they are made one at a time.
+unsafe impl Send for File {}
+
+impl Efio {
+    /// As [`ef_open`](Self::ef_open), as an owning [`File`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ef_open`](Self::ef_open).
+    pub fn open(&self, path: impl AsRef<std::path::Path>, options: &crate::OpenOptions) -> Result<File> {
+        self.from_fd(self.ef_open(path, options)?)
+    }
+
+    /// As [`ef_open_at`](Self::ef_open_at), as an owning [`File`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ef_open_at`](Self::ef_open_at).
+    pub fn open_at(
+        &self,
+        dir: &crate::Dir,
+        path: impl AsRef<std::path::Path>,
+        options: &crate::OpenOptions,
+    ) -> Result<File> {
+        self.from_fd(self.ef_open_at(dir, path, options)?)
+    }
+
+    /// Makes the file of a handle an owning [`File`]. By the handle only poll, progress, sync and truncate work from
+    /// then on; the rest answers `Busy`.
+    ///
+    /// # Errors
+    ///
+    /// `Stale`; `Busy` when it is owned already, or a read is under way.
+    pub fn from_fd(&self, fd: Fd) -> Result<File> {
+        let commons = &self.engine().commons;
+        match commons.own(fd) {
+            Ok(()) => {}
+            // The open may have failed already; its event says so, and the file answers `Stale`.
+            Err(error) if error.kind() == ErrorKind::Stale && commons.slot(fd).is_some_and(|s| s.state.load().is(fd)) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(slot) = commons.slot(fd) else { return Err(Error::stale(Operation::Open, fd)) };
+        let open = slot.state.load().has(flag::OWNED);
+        Ok(File { efio: self.clone(), fd, slot, page: OpenPage::NONE, open })
+    }
+}
+
+impl File {
+    fn slot(&self) -> &Slot {
+        // SAFETY: slots are never freed or moved while the engine lives, and `efio` keeps it.
+        unsafe { &*self.slot }
+    }
+
+    fn commons(&self) -> &Commons {
+        &self.efio.engine().commons
+    }
+
+    /// The handle under which its events come.
+    #[must_use]
+    pub fn fd(&self) -> Fd {
+        self.fd
+    }
+
+    /// The module it belongs to.
+    #[must_use]
+    pub fn efio(&self) -> &Efio {
+        &self.efio
+    }
+
+    /// Gives up the ownership: the file goes on by its handle.
+    #[must_use]
+    pub fn into_fd(mut self) -> Fd {
+        if std::mem::take(&mut self.open) {
+            self.commons().disown(self.slot(), self.fd);
+        }
+        self.fd
+    }
+
+    /// See [`Efio::ef_progress`].
+    ///
+    /// # Errors
+    ///
+    /// `Stale` when its open failed.
+    pub fn progress(&self) -> Result<Progress> {
+        self.efio.ef_progress(self.fd)
+    }
+
+    /// See [`Efio::ef_sync`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Efio::ef_sync`].
+    pub fn sync(&self) -> Result<()> {
+        self.efio.ef_sync(self.fd)
+    }
+
+    /// Begins to close: see [`Efio::ef_close`]. An atomic file gets its name.
+    ///
+    /// # Errors
+    ///
+    /// `Stale` when its open failed.
+    pub fn close(mut self) -> Result<Fd> {
+        self.end(flag::PUBLISH, Operation::Close).map(|()| self.fd)
+    }
+
+    /// Drops what is not written and closes: see [`Efio::ef_abort`].
+    ///
+    /// # Errors
+    ///
+    /// `Stale` when its open failed.
+    pub fn abort(mut self) -> Result<Fd> {
+        self.end(flag::ABORT, Operation::Abort).map(|()| self.fd)
+    }
+
+    fn end(&mut self, flags: u64, operation: Operation) -> Result<()> {
+        if !std::mem::take(&mut self.open) {
+            return Err(Error::stale(operation, self.fd));
+        }
+        let answer = self.commons().close_owned(self.slot(), self.fd, flags, operation);
+        if self.efio.engine().is_stopped() {
+            // The module has ended around this file: what it still holds is written and closed here.
+            self.efio.engine().turn_until_idle();
+        }
+        answer
+    }
+
+    /// A view with plain semantics, which waits where the file itself answers `WouldBlock`: for programs without a loop.
+    /// Events of the module that arrive meanwhile stay for their consumer.
+    #[must_use]
+    pub fn blocking(&mut self) -> Blocking<'_> {
+        Blocking { file: self }
+    }
+
+    /// Takes bytes in as `ef_write` does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Efio::ef_write`].
+    #[inline]
+    pub fn append(&mut self, bytes: &[u8]) -> Result<usize> {
+        let room = (self.page.capacity - self.page.position) as usize;
+        if bytes.len() <= room && !self.slot().state.glance().has(flag::POISONED | flag::ENDING) && !bytes.is_empty() {
+            self.copy_in(bytes);
+            return Ok(bytes.len());
+        }
+        self.append_slowly(bytes)
+    }
+
+    /// Copies into the open page, which has room, and publishes.
+    #[inline]
+    fn copy_in(&mut self, bytes: &[u8]) {
+        // SAFETY: the page is this owner's until it seals it; `position + len <= capacity` was checked by the caller, and
+        // nobody else touches bytes above the published position.
+        unsafe {
+            let start = self.page.start.add(self.page.position as usize);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len());
+        }
+        self.page.position += bytes.len() as u32;
+        let slot = self.slot();
+        slot.write.cell(self.page.cell).owner_publish(self.page.high, self.page.position);
+        light_fence();
+        if !slot.armed.is_set() {
+            self.commons().note_dirty(slot);
+        }
+    }
+
+    #[cold]
+    fn append_slowly(&mut self, bytes: &[u8]) -> Result<usize> {
+        let mut taken = 0;
+        let mut patience = Patience::new();
+        loop {
+            if !self.open {
+                return Err(Error::stale(Operation::Write, self.fd));
+            }
+            let (slot, commons) = (self.slot(), self.commons());
+            if let Some(error) = refusal(slot, slot.state.load(), self.fd, Caller::Owner) {
+                let error = commons.refuse_unless_open(slot, error);
+                return if taken > 0 { Ok(taken) } else { Err(error) };
+            }
+            let left = bytes.len() - taken;
+            if left == 0 {
+                return Ok(taken);
+            }
+            // The place may have been moved by a seek or a read, which took the page.
+            self.look_at_page();
+            let room = (self.page.capacity - self.page.position) as usize;
+            let whole = bytes.len() <= self.commons().limits.whole_write;
+            if room >= left || room > 0 && !whole {
+                let step = room.min(left);
+                self.copy_in(&bytes[taken..taken + step]);
+                taken += step;
+                continue;
+            }
+            let (slot, commons) = (self.slot(), self.commons());
+            commons.give_up_page(slot);
+            commons.seal(slot, slot.write.cell(slot.write.current()), self.fd.generation());
+            let found = commons.open_next(slot, self.fd, slot.write.current(), left, Caller::Owner);
+            if !patience.try_again(commons, slot, found) {
+                self.look_at_page();
+                return if taken > 0 { Ok(taken) } else { Err(Error::would_block(Operation::Write, self.fd)) };
+            }
+        }
+    }
+
+    /// Reads the cell anew: the page that is open for this owner, or none.
+    fn look_at_page(&mut self) {
+        let slot = self.slot();
+        let current = slot.write.current();
+        let cell = slot.write.cell(current);
+        let word = cell.load();
+        self.page = if word.is_owners() {
+            OpenPage {
+                start: page_start(cell.page()),
+                cell: current,
+                position: word.position(),
+                capacity: cell.capacity(),
+                high: cell.owner_high(),
+            }
+        } else {
+            OpenPage::NONE
+        };
+    }
+
+    fn read_some(&mut self, into: &mut [u8]) -> Result<usize> {
+        if !self.open {
+            return Err(Error::stale(Operation::Read, self.fd));
+        }
+        let engine = self.efio.engine();
+        let slot = self.slot();
+        let mut reader = slot.owner_reader();
+        let nowait = |handle: Handle, offset: u64, into: &mut [u8]| engine.platform.read_nowait(handle, offset, into);
+        let answer = engine.commons.read_claimed(slot, self.fd, &mut reader, Caller::Owner, into, &nowait);
+        reader.keep();
+        self.page = if slot.state.glance().shares_offset() { OpenPage::NONE } else { self.page };
+        answer
+    }
+
+    /// The bytes at the front of the window; asks for some when there are none.
+    fn lend(&mut self) -> Result<&[u8]> {
+        loop {
+            if !self.open {
+                return Err(Error::stale(Operation::Read, self.fd));
+            }
+            let mut reader = self.slot().owner_reader();
+            let seen = self.slot().state.load();
+            let (start, len) = if seen.has(flag::WRITING | flag::STALE_WINDOW) {
+                (std::ptr::null(), 0)
+            } else {
+                self.commons().window_front(&mut reader)
+            };
+            if len > 0 {
+                reader.keep();
+                // SAFETY: the fill wrote these bytes and gave the page up; it stays the front of the window, which is
+                // this owner's, until a call with `&mut self`, which the borrow of the result excludes.
+                return Ok(unsafe { std::slice::from_raw_parts(start, len) });
+            }
+            let found = self.commons().fill_front(self.slot(), self.fd, &mut reader);
+            reader.keep();
+            if !found? {
+                return Ok(&[]);
+            }
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if self.open {
+            let atomic = self.slot().state.load().has(flag::ATOMIC);
+            // What the close finds reaches the events.
+            let _ = self.end(if atomic { flag::ABORT } else { 0 }, Operation::Close);
+        }
+    }
+}
+
+impl Read for File {
+    #[inline]
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_some(into)?)
+    }
+}
+
+impl BufRead for File {
+    /// Lends the front page of the window; an empty slice is the end of the file.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self.lend()?)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        if self.open && bytes > 0 {
+            let mut reader = self.slot().owner_reader();
+            let (_, left) = self.commons().window_front(&mut reader);
+            debug_assert!(bytes <= left, "no more is consumed than was lent");
+            self.commons().advance(self.slot(), &mut reader, bytes.min(left));
+            reader.keep();
+        }
+    }
+}
+
+impl Write for File {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.append(bytes)?)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut taken = 0;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            match self.append(slice) {
+                Ok(bytes) => {
+                    taken += bytes;
+                    if bytes < slice.len() {
+                        break;
+                    }
+                }
+                Err(_) if taken > 0 => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Starts the flush of everything written; `WouldBlock` until it is in the file.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(self.efio.engine().commons.flush(self.fd)?)
+    }
+}
+
+impl Seek for File {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        if !self.open {
+            return Err(Error::stale(Operation::Seek, self.fd).into());
+        }
+        let answer = self.commons().seek(self.fd, to, Caller::Owner);
+        self.look_at_page();
+        Ok(answer?)
+    }
+}
+
+/// A [`File`] with plain semantics: its calls wait until they can answer. For programs without a loop; a call on an
+/// event loop's thread would stop the loop.
+#[derive(Debug)]
+pub struct Blocking<'a> {
+    file: &'a mut File,
+}
+
+impl Blocking<'_> {
+    /// Calls until the answer is not `WouldBlock`.
+    fn wait<T>(&mut self, mut call: impl FnMut(&mut File) -> io::Result<T>) -> io::Result<T> {
+        let mut pause = Duration::from_micros(20);
+        loop {
+            match call(self.file) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.file.pause(&mut pause)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Makes everything written durable, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// What the sync met.
+    pub fn sync(&mut self) -> io::Result<()> {
+        let target = self.file.progress()?.accepted;
+        self.wait(|file| Ok(file.sync()?))?;
+        self.wait(|file| {
+            if file.progress()?.durable >= target {
+                return Ok(());
+            }
+            // A sync that failed has poisoned the file: asking again says why.
+            if file.slot().state.load().has(flag::POISONED) {
+                return Ok(file.sync()?);
+            }
+            Err(io::ErrorKind::WouldBlock.into())
+        })
+    }
+
+    /// Closes and waits for it; an atomic file has its name afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The first error that nothing healed.
+    pub fn close(self) -> io::Result<()> {
+        let (efio, fd) = (self.file.efio.clone(), self.file.fd);
+        self.file.opened_or_error()?;
+        self.file.end(flag::PUBLISH, Operation::Close)?;
+        Ok(efio.ef_close_immediate(fd)?)
+    }
+}
+
+impl File {
+    /// Waits a moment: on a virtual clock by a step, else by a sleep that grows.
+    fn pause(&self, pause: &mut Duration) -> io::Result<()> {
+        let engine = self.efio.engine();
+        if engine.platform.is_virtual() {
+            if !engine.step_virtual() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing is left to happen on the simulated disk"));
+            }
+            return Ok(());
+        }
+        if crate::engine::threads::is_engine_thread() {
+            return Err(Error::plain(ErrorKind::Deadlock, Operation::Wait, Some(self.fd)).into());
+        }
+        std::thread::sleep(*pause);
+        *pause = (*pause * 2).min(Duration::from_millis(1));
+        Ok(())
+    }
+
+    /// The error of an open that failed.
+    fn opened_or_error(&mut self) -> io::Result<()> {
+        let mut pause = Duration::from_micros(20);
+        loop {
+            match self.efio.ef_open_status(self.fd) {
+                Err(error) if error.is_would_block() => self.pause(&mut pause)?,
+                answer => return Ok(answer?),
+            }
+        }
+    }
+}
+
+impl Read for Blocking<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.wait(|file| file.read(into))
+    }
+}
+
+impl Write for Blocking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait(|file| file.write(bytes))
+    }
+
+    /// Waits until everything written is in the file.
+    fn flush(&mut self) -> io::Result<()> {
+        self.wait(File::flush)
+    }
+}
+
+impl Seek for Blocking<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.wait(|file| file.seek(to))
+    }
+}

@@ -1,0 +1,130 @@
+//! News: one consumer of events; the slots that have some, and how their consumer is woken.
+//!
+//! A slot is in the list at most once, so the list needs no bound of its own. The wake-up is sent when the list goes
+//! from empty to not empty and the flag goes up; the consumer lowers the flag, then drains. What a drain leaves stays
+//! in order and wakes the consumer again.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::TryLockError;
+use std::time::Duration;
+
+use crate::queue::{IndexList, Links, Taken};
+use crate::sync::{AtomicU64, Mutex, Ordering, Sleeper, WakeFlag};
+
+/// How the consumer is woken; must not block.
+pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// The ready list of one inbox and its wake-up.
+pub(crate) struct News {
+    ready: IndexList,
+    flag: WakeFlag,
+    sleeper: Sleeper,
+    wake: Wake,
+    lower: Wake,
+    /// The oldest slot of what the last drain left.
+    left: Mutex<Option<u32>>,
+    wakes: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl fmt::Debug for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // ORDER: Relaxed: a figure for people.
+        f.debug_struct("News").field("wakes", &self.wakes.load(Ordering::Relaxed)).finish_non_exhaustive()
+    }
+}
+
+impl News {
+    /// `wake` is called on the thread that has the news; `lower` on the consumer's, before each drain.
+    pub(crate) fn new(wake: Wake, lower: Wake) -> Self {
+        Self {
+            ready: IndexList::new(),
+            flag: WakeFlag::new(),
+            sleeper: Sleeper::new(),
+            wake,
+            lower,
+            left: Mutex::new(None),
+            wakes: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts a slot that is not in the list on it.
+    pub(crate) fn push(&self, links: &impl Links, index: u32) {
+        if self.ready.push(links, index).0 {
+            self.call();
+        }
+    }
+
+    fn call(&self) {
+        if self.flag.raise() {
+            // ORDER: Relaxed: a count.
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+            self.sleeper.wake();
+            if catch_unwind(AssertUnwindSafe(&self.wake)).is_err() {
+                // ORDER: Relaxed: a count.
+                self.panics.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Hands the slots that have news to `visit`, oldest first, until it returns false (that slot counts as
+    /// visited). A drain that meets another one
+    /// at work gets nothing.
+    pub(crate) fn drain(&self, links: &impl Links, mut visit: impl FnMut(u32) -> bool) {
+        let mut left = match self.left.try_lock() {
+            Ok(left) => left,
+            Err(TryLockError::Poisoned(left)) => left.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.flag.lower();
+        (self.lower)();
+        // What was left is older than what came since. What comes during the drain raises the flag anew and waits for
+        // the next one, so a drain is bounded by the list it found.
+        let older = Taken::resume(&self.ready, links, left.take());
+        *left = Self::visit_all(older, &mut visit);
+        if left.is_none() {
+            *left = Self::visit_all(self.ready.take_all(links), &mut visit);
+        }
+        if left.is_some() {
+            self.call();
+        }
+    }
+
+    /// Visits until told to stop; gives the oldest of what is left.
+    fn visit_all<L: Links>(mut taken: Taken<'_, L>, visit: &mut impl FnMut(u32) -> bool) -> Option<u32> {
+        while let Some(index) = taken.next() {
+            if !visit(index) {
+                return taken.suspend();
+            }
+        }
+        None
+    }
+
+    /// Sleeps until there is news, at most for `timeout`.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        self.sleeper.prepare();
+        if self.has_news() {
+            self.sleeper.cancel();
+        } else {
+            self.sleeper.sleep(timeout);
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        !self.ready.is_empty() || self.left.try_lock().is_ok_and(|left| left.is_some())
+    }
+
+    /// Wake-ups sent.
+    pub(crate) fn wakes(&self) -> u64 {
+        // ORDER: Relaxed: a count.
+        self.wakes.load(Ordering::Relaxed)
+    }
+
+    /// Wake functions that panicked.
+    pub(crate) fn panics(&self) -> u64 {
+        // ORDER: Relaxed: a count.
+        self.panics.load(Ordering::Relaxed)
+    }
+}
