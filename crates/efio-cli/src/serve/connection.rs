@@ -319,7 +319,7 @@ impl Connection {
         let step = match &mut self.phase {
             Phase::Upload(upload) => upload.on_answer(answered, service),
             Phase::Download(download) => download.on_answer(answered, service),
-            Phase::Removal(removal) => removal.on_answer(answered),
+            Phase::Removal(removal) => removal.on_answer(answered, service),
             _ => return,
         };
         self.after_news(step, service);

@@ -60,7 +60,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Failure> {
     server.say_totals();
     ran?;
     if let Err(error) = ended {
-        say_error(&format!("efio: at the end not everything reached the disk: {error}"));
+        say_error(&format!("efio: {error}"));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -72,7 +72,8 @@ fn service(options: &Serve) -> Result<Service, Failure> {
         return Err("--header-limit is not between 1K and 1M".into());
     }
     let memory = usize::try_from(options.memory).map_err(|error| failure("--memory", error))?;
-    let efio = Efio::builder().memory_limit(memory).build()?;
+    let on_loss = |loss: &efio::Loss| say_error(&format!("efio: {loss}"));
+    let efio = Efio::builder().memory_limit(memory).on_loss(on_loss).build()?;
     let root = efio.dir(&options.root).map_err(|error| failure("the root", error))?;
     let settings = Settings {
         max_size: options.max_size.unwrap_or(u64::MAX),
