@@ -11,7 +11,6 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::{Event, Events, Progress, Readiness};
 use crate::file::Slot;
 use crate::file::state::{DrainEnd, Phase, flag};
-use crate::sync::lock;
 use crate::sys::notify_fd::EventDescriptor;
 
 /// The place where a loop finds the news of its files.
@@ -74,10 +73,14 @@ impl Inbox {
     }
 
     fn event(&self, slot: &Slot, readiness: Readiness) -> Event {
-        let mut report = lock(&slot.report);
-        let error = readiness.is_error().then(|| report.news.take().or_else(|| report.error.clone())).flatten();
-        let lost = if readiness.is_closed() { report.lost } else { 0 };
-        drop(report);
+        let failed = readiness.is_error() || readiness.is_closed();
+        let (error, lost) = match failed {
+            true => slot.with_report(|report| {
+                let error = report.news.take().or_else(|| report.error.clone());
+                (error, if readiness.is_closed() { report.lost } else { 0 })
+            }),
+            false => (None, 0),
+        };
         Event { fd: slot.fd(), token: slot.token(), readiness, error, lost, progress: progress_of(slot) }
     }
 

@@ -105,7 +105,7 @@ impl Engine {
             let seen = slot.state.load();
             match seen.phase() {
                 Phase::Free | Phase::Closed => true,
-                Phase::Op => lock(&slot.report).answer.is_some(),
+                Phase::Op => slot.with_report(|report| report.answer.is_some()),
                 Phase::Open if seen.has(flag::OWNED) => {
                     seen.has(flag::POISONED | flag::STALLED) || slot.write.accepted() <= slot.written()
                 }
@@ -177,9 +177,8 @@ impl Engine {
                 Phase::Free | Phase::Op => None,
                 Phase::Closed if seen.has(flag::FAILED) => None,
                 Phase::Closed => {
-                    let report = lock(&slot.report);
-                    let error = report.error.clone();
-                    (report.lost > 0 && !seen.has(flag::ABORT) || error.is_some()).then_some((report.lost, error))
+                    let (lost, error) = slot.with_report(|report| (report.lost, report.error.clone()));
+                    (lost > 0 && !seen.has(flag::ABORT) || error.is_some()).then_some((lost, error))
                 }
                 // An owned file outlives the module: what it holds is written when it is dropped.
                 Phase::Open if seen.has(flag::OWNED) && !seen.has(flag::POISONED | flag::STALLED) => None,

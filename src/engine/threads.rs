@@ -81,7 +81,8 @@ impl Engine {
     }
 
     fn run_worker(self: Arc<Self>, seat: usize) {
-        block_signals();
+        // Refused only where signals cannot be blocked at all; the jobs work all the same.
+        let _ = block_signals();
         IS_ENGINE.with(|is| is.set(true));
         let mut worker = self.worker();
         loop {
@@ -123,7 +124,8 @@ impl Engine {
     }
 
     fn run_timer(self: Arc<Self>) {
-        block_signals();
+        // Refused only where signals cannot be blocked at all; the jobs work all the same.
+        let _ = block_signals();
         IS_ENGINE.with(|is| is.set(true));
         let guard = self.poison.guard();
         while !self.is_stopped() {

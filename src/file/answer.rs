@@ -4,7 +4,6 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::job::{Fault, Folder, Outcome, Stat};
-use crate::sync::lock;
 
 use super::Slot;
 use super::commons::Commons;
@@ -30,10 +29,10 @@ impl Commons {
             return refuse(ErrorKind::Stale);
         }
         // Taken before the claim: after it the slot may be freed by the drain.
-        let Some(answered) = lock(&slot.report).answer.take() else { return refuse(ErrorKind::WouldBlock) };
+        let Some(answered) = slot.with_report(|report| report.answer.take()) else { return refuse(ErrorKind::WouldBlock) };
         match slot.pending.take_answer() {
             LastAnswer::NotYet => {
-                lock(&slot.report).answer = Some(answered);
+                slot.with_report(|report| report.answer = Some(answered));
                 return refuse(ErrorKind::WouldBlock);
             }
             LastAnswer::Gone => return refuse(ErrorKind::Stale),
@@ -71,14 +70,13 @@ impl Control {
     /// Leaves the answer and raises DONE, the last touch of the slot.
     fn answer(&mut self, answered: Answered, slot: &Slot, commons: &Commons) {
         let mut bits = Readiness::DONE;
-        {
-            let mut report = lock(&slot.report);
+        slot.with_report(|report| {
             if let Answered::Failed(error) = &answered {
                 bits |= Readiness::ERROR;
                 report.news = Some(error.clone());
             }
             report.answer = Some(answered);
-        }
+        });
         *self = Self::default();
         commons.raise(slot, bits.bits());
     }

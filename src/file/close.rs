@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::job::{Fault, Kind, Staged, Work};
-use crate::sync::{Ordering, lock};
+use crate::sync::Ordering;
 
 use super::Slot;
 use super::commons::Commons;
@@ -68,7 +68,7 @@ impl Commons {
     /// Takes the last answer; `None` while it is on its way.
     pub(crate) fn take_closed(&self, slot: &Slot, fd: Fd) -> Option<Result<()>> {
         use super::state::LastAnswer::{DrainFrees, Free, Gone, NotYet};
-        let error = lock(&slot.report).error.clone();
+        let error = slot.first_error();
         let answer = slot.pending.take_closed();
         match answer {
             NotYet => None,
@@ -202,7 +202,7 @@ impl Control {
         self.closing.closed = true;
         if let Err(fault) = result {
             let error = self.error_of(slot, fault, None);
-            lock(&slot.report).error.get_or_insert(error);
+            slot.with_report(|report| report.error.get_or_insert(error).kind());
         }
     }
 
@@ -218,12 +218,11 @@ impl Control {
         let gone = self.closing.unpublished || self.poisoned && self.sync_failed(slot);
         let lost = if gone { accepted - slot.durable().min(accepted) } else { accepted - written };
         let mut bits = Readiness::CLOSED;
-        {
-            let mut report = lock(&slot.report);
-            report.lost = lost;
-            if report.error.is_some() {
-                bits |= Readiness::ERROR;
-            }
+        if lost > 0 {
+            slot.with_report(|report| report.lost = lost);
+        }
+        if slot.first_error().is_some() {
+            bits |= Readiness::ERROR;
         }
         let totals = &commons.totals;
         // ORDER: Relaxed: counts.
@@ -242,6 +241,6 @@ impl Control {
 
     /// The error that stands is one of a sync: bytes counted as written may be gone.
     fn sync_failed(&self, slot: &Slot) -> bool {
-        lock(&slot.report).error.as_ref().is_some_and(|error| error.operation() == Operation::Sync)
+        slot.first_error().is_some_and(|error| error.operation() == Operation::Sync)
     }
 }

@@ -9,7 +9,6 @@ use std::path::Path;
 use crate::error::{Error, ErrorKind, Operation};
 use crate::event::Readiness;
 use crate::job::{Done, Fault, Handle, Job, Kind, Name, Outcome, Staged, Work};
-use crate::sync::lock;
 
 use super::Slot;
 use super::close::Closing;
@@ -181,7 +180,7 @@ impl Control {
             Kind::Fill => self.fill_panicked(slot, commons),
             Kind::Write => self.flush.in_flight = 0,
             Kind::Meta if self.handle.is_none() => {
-                lock(&slot.report).error = Some(error);
+                slot.with_report(|report| report.error = Some(error));
                 self.failed_open = true;
                 return;
             }
@@ -191,7 +190,7 @@ impl Control {
                 self.drop_request(slot);
             }
             Kind::Close => self.closing.closed = true,
-            Kind::Sync => self.sync.running = None,
+            Kind::Sync => {}
         }
         self.poison(error, slot, commons);
     }
@@ -202,12 +201,7 @@ impl Control {
             return;
         }
         self.poisoned = true;
-        {
-            let mut report = lock(&slot.report);
-            if report.error.is_none() {
-                report.error = Some(error);
-            }
-        }
+        slot.with_report(|report| report.error.get_or_insert(error).kind());
         slot.state.set(flag::POISONED);
         let mut bits = Readiness::ERROR;
         if self.sync.is_owed() {
@@ -253,6 +247,3 @@ const fn operation_of(kind: Kind) -> Operation {
         Kind::Close => Operation::Close,
     }
 }
-
-#[cfg(test)]
-pub(crate) fn sizes() -> (usize,usize,usize,usize) { (size_of::<Flush>(), size_of::<Syncing>(), size_of::<Fill>(), size_of::<Setup>()) }

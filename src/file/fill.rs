@@ -5,6 +5,8 @@
 //! window behind the bytes before them. A fill whose epoch is over is dropped on arrival.
 #![allow(unsafe_code, reason = "turns the word of a page back into the page")]
 
+use std::ptr::NonNull;
+
 use crate::event::Readiness;
 use crate::job::{Fault, Kind, Slice, Slices, Work};
 use crate::page::{Class, Page};
@@ -24,13 +26,10 @@ pub(super) struct Fill {
     pieces: u32,
     /// The end or an error was met; a new request begins again.
     pub(super) ended: bool,
-    /// The page that a job is filling, as one word, and the epoch it is for.
-    page: Option<(InFlight, u32)>,
+    /// The page that a job is filling, as one word, or null; and the epoch it is for.
+    page: Option<NonNull<u8>>,
+    page_epoch: u32,
 }
-
-/// A page's word, which is no pointer to share.
-#[derive(Clone, Copy, Debug)]
-struct InFlight(*mut u8);
 
 impl Control {
     /// Begins the next fill, if the reader asked and there is room.
@@ -61,7 +60,8 @@ impl Control {
         let Some(page) = self.page_to_fill(slot, commons) else { return };
         let start = page.as_ptr().as_ptr();
         let len = page.capacity();
-        self.fill.page = Some((InFlight(page.into_raw()), epoch));
+        self.fill.page = NonNull::new(page.into_raw());
+        self.fill.page_epoch = epoch;
         self.fill.pieces += 1;
         self.busy.fill = true;
         let mut into = Slices::new();
@@ -89,7 +89,8 @@ impl Control {
 
     /// A fill is done.
     pub(super) fn filled(&mut self, bytes: usize, end: bool, fault: Option<Fault>, slot: &Slot, commons: &Commons) {
-        let Some((InFlight(raw), epoch)) = self.fill.page.take() else { return };
+        let Some(raw) = self.fill.page.take().map(NonNull::as_ptr) else { return };
+        let epoch = self.fill.page_epoch;
         if epoch != slot.read.epoch().0 {
             drop_page(commons, raw);
             return;
@@ -118,8 +119,8 @@ impl Control {
 
     /// The job panicked: its page may have been written to, which harms nobody.
     pub(super) fn fill_panicked(&mut self, slot: &Slot, commons: &Commons) {
-        if let Some((InFlight(raw), _)) = self.fill.page.take() {
-            drop_page(commons, raw);
+        if let Some(raw) = self.fill.page.take() {
+            drop_page(commons, raw.as_ptr());
         }
         self.fill.ended = true;
         slot.read.stop_ahead();

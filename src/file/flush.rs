@@ -19,7 +19,7 @@ use crate::config::OnFull;
 use crate::event::Readiness;
 use crate::job::{Fault, Kind, Place, Slice, Slices, Work};
 use crate::page::Page;
-use crate::sync::{Ordering, lock};
+use crate::sync::Ordering;
 
 use super::Slot;
 use super::commons::Commons;
@@ -61,7 +61,7 @@ pub(super) struct Flush {
     pub(super) in_flight: usize,
     /// Accepted bytes below this are to be written now, full page or not.
     pub(super) target: u64,
-    stall: Option<Stall>,
+    stall: Option<Box<Stall>>,
 }
 
 /// The disk refuses the bytes for now.
@@ -122,7 +122,7 @@ impl Control {
         if self.busy.write || self.busy.barrier || self.poisoned {
             return;
         }
-        if let Some(stall) = self.flush.stall
+        if let Some(stall) = &self.flush.stall
             && out.now_ns < stall.retry_at_ns
         {
             return;
@@ -188,9 +188,7 @@ impl Control {
             self.count_off(bytes, slot, commons);
             if self.flush.stall.take().is_some() {
                 slot.state.clear(flag::STALLED);
-                let mut report = lock(&slot.report);
-                report.error = None;
-                drop(report);
+                slot.with_report(|report| report.error = None);
                 commons.raise(slot, Readiness::RESUMED.bits());
             }
         }
@@ -240,23 +238,24 @@ impl Control {
         let offset = self.first_unwritten(slot);
         let full = matches!(fault.errno, errno::ENOSPC | errno::EDQUOT);
         let passing = full || matches!(fault.errno, errno::EIO | errno::ENOMEM);
-        let before = self.flush.stall;
-        let tries = before.map_or(0, |stall| stall.tries) + 1;
+        let before = self.flush.stall.take();
+        let tries = before.as_ref().map_or(0, |stall| stall.tries) + 1;
         let failing = full && self.setup.on_full == OnFull::Fail || fault.errno == errno::EIO && tries > IO_TRIES;
         if !passing || failing {
             self.flush.stall = None;
             slot.state.clear(flag::STALLED);
-            lock(&slot.report).error = None;
+            slot.with_report(|report| report.error = None);
             self.poison_by(fault, offset, slot, commons);
             return;
         }
-        let wait_ns = before.map_or(RETRY_FIRST_NS, |stall| (stall.wait_ns * 2).min(RETRY_LONGEST_NS));
+        let wait_ns = before.as_ref().map_or(RETRY_FIRST_NS, |stall| (stall.wait_ns * 2).min(RETRY_LONGEST_NS));
         let retry_at_ns = out.now_ns.saturating_add(wait_ns);
-        self.flush.stall = Some(Stall { retry_at_ns, wait_ns, tries });
+        self.flush.stall = Some(Box::new(Stall { retry_at_ns, wait_ns, tries }));
         out.look_again(slot, retry_at_ns);
         if before.is_none() {
             slot.state.set(flag::STALLED);
-            lock(&slot.report).error = Some(self.error_of(slot, fault, offset));
+            let error = self.error_of(slot, fault, offset);
+            slot.with_report(|report| report.error = Some(error));
             commons.raise(slot, (Readiness::STALLED | Readiness::ERROR).bits());
         }
     }

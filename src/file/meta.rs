@@ -11,7 +11,7 @@ use crate::error::{Error, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::job::{Fault, Kind, Work};
-use crate::sync::{AtomicU64, Ordering, lock};
+use crate::sync::{AtomicU64, Ordering};
 
 use super::Slot;
 use super::commons::Commons;
@@ -188,7 +188,8 @@ impl Control {
             }
             (Ok(_), _) => self.sync.metadata_changed = true,
             (Err(fault), _) => {
-                lock(&slot.report).news = Some(self.error_of(slot, fault, None));
+                let error = self.error_of(slot, fault, None);
+                slot.with_report(|report| report.news = Some(error));
                 bits |= Readiness::ERROR;
             }
         }

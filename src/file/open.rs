@@ -106,7 +106,7 @@ impl Commons {
             Phase::Opening => Err(Error::would_block(Operation::Open, fd)),
             Phase::Open => Ok(()),
             Phase::Closed if seen.has(flag::FAILED) => {
-                let error = lock(&slot.report).error.clone();
+                let error = slot.first_error();
                 let answer = slot.pending.take_closed();
                 let mine = self.settle(slot, answer);
                 Err(error.filter(|_| mine).unwrap_or_else(stale))
@@ -148,7 +148,7 @@ impl Slot {
         self.sync_asked.store(u64::from(generation) << 32, Ordering::Relaxed);
         self.meta.reset(generation);
         self.read.reset();
-        *lock(&self.report) = super::Report::default();
+        *lock(&self.report) = None;
     }
 }
 
@@ -195,7 +195,7 @@ impl Control {
             }
             Err(fault) => {
                 let error = self.error_of(slot, fault, None);
-                lock(&slot.report).error = Some(error);
+                slot.with_report(|report| report.error = Some(error));
                 self.failed_open = true;
             }
         }

@@ -143,6 +143,7 @@ impl Commons {
     pub(crate) fn close_owned(&self, slot: &Slot, fd: Fd, flags: u64, operation: Operation) -> Result<()> {
         self.give_up_page(slot);
         let reader = slot.owner_reader();
+        // The actor waits for the claim, so it is given back after the close has begun.
         let answer = self.close(fd, flags, operation, Caller::Owner);
         self.release_reader(slot, reader.release());
         answer

@@ -181,7 +181,8 @@ impl State {
     pub(crate) fn close(&self, fd: Fd, flags: u64, owner: bool) -> CloseStart {
         let change = self.change(|seen| {
             let may = seen.is(fd) && matches!(seen.phase(), Phase::Opening | Phase::Open);
-            (may && (owner || !seen.has(flag::OWNED))).then(|| Snapshot(seen.with_phase(Phase::Closing).0 | flags))
+            let next = Snapshot(seen.with_phase(Phase::Closing).0 & !flag::OWNED | flags);
+            (may && (owner || !seen.has(flag::OWNED))).then_some(next)
         });
         match change {
             Ok(_) => CloseStart::Begun,
@@ -461,11 +462,6 @@ impl Want {
     pub(crate) fn take(&self, bits: u32) -> u32 {
         // ORDER: AcqRel: publishes the room that was made; pairs with `set`.
         self.0.fetch_and(!bits, Ordering::AcqRel) & bits
-    }
-
-    pub(crate) fn has(&self, bits: u32) -> bool {
-        // ORDER: Relaxed: a hint; `take` decides.
-        self.0.load(Ordering::Relaxed) & bits != 0
     }
 }
 

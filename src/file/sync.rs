@@ -28,7 +28,8 @@ pub(super) struct Syncing {
     /// Accepted bytes that the sync to come must cover.
     target: u64,
     /// The sync under way: the bytes and the count that it answers.
-    pub(super) running: Option<(u64, u32)>,
+    covers: u64,
+    covers_asked: u32,
     /// The timer or the close wants one that nobody is waiting for.
     unasked: bool,
     /// The name is not durable yet.
@@ -125,7 +126,8 @@ impl Control {
     fn begin_sync(&mut self, handle: crate::job::Handle, slot: &Slot, out: &mut Polled) {
         self.sync.unasked = false;
         self.sync.metadata_changed = false;
-        self.sync.running = Some((slot.written(), self.sync.heard));
+        self.sync.covers = slot.written();
+        self.sync.covers_asked = self.sync.heard;
         self.busy.sync = true;
         let name = self.name.as_deref().filter(|_| self.sync.name_owed).cloned();
         out.job(slot, self.device, Kind::Sync, Work::Sync { handle, name });
@@ -133,13 +135,12 @@ impl Control {
 
     /// A sync is done.
     pub(super) fn synced(&mut self, result: std::result::Result<(), Fault>, slot: &Slot, commons: &Commons) {
-        let running = self.sync.running.take();
         match result {
             Ok(()) => {
-                let Some((bytes, count)) = running else { return };
+                let count = self.sync.covers_asked;
                 self.sync.name_owed = false;
                 self.name = None;
-                slot.set_durable(slot.durable().max(bytes));
+                slot.set_durable(slot.durable().max(self.sync.covers));
                 if count != self.sync.answered {
                     self.sync.answered = count;
                     commons.raise(slot, Readiness::SYNCED.bits());
