@@ -49,7 +49,10 @@ pub struct Builder {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("limits", &self.limits).field("waking", &self.waking).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("limits", &self.limits)
+            .field("waking", &self.waking)
+            .finish_non_exhaustive()
     }
 }
 
@@ -160,7 +163,8 @@ impl Builder {
     pub fn build(self) -> Result<Efio> {
         let Self { limits, waking, on_loss, platform } = self;
         limits.check()?;
-        let failed = |error: std::io::Error| Error::os(Operation::Start, error.raw_os_error().unwrap_or(ENOMEM));
+        let failed =
+            |error: std::io::Error| Error::os(Operation::Start, error.raw_os_error().unwrap_or(ENOMEM));
         crate::sync::fence::register();
         on_fork().map_err(|errno| Error::os(Operation::Start, errno))?;
         let (wake, lower, descriptor) = waking.into_parts().map_err(failed)?;

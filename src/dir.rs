@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::efio::Efio;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fd::Fd;
 use crate::file::answer::Answered;
-use crate::job::{Folder, Name, Stat};
+use crate::job::{Folder, Name, Stat, Work};
 
 /// A folder opened once. Paths given with it are resolved beneath it: no `..`, no absolute path, no symbolic link on
 /// the way leads out of it, whatever other processes rename meanwhile.
@@ -207,4 +208,113 @@ fn time_of(ns: i128) -> SystemTime {
         SystemTime::UNIX_EPOCH.checked_add(distance)
     };
     time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+impl Efio {
+    /// Queues a question for the metadata of a name; symbolic links are followed.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the table is full; `InvalidInput` for an empty path or one with a NUL byte.
+    pub fn ef_stat(&self, path: impl AsRef<Path>) -> Result<Op> {
+        let name = name_of(None, path.as_ref(), Operation::Stat)?;
+        self.queue(Work::Stat { name, follow: true }, Operation::Stat)
+    }
+
+    /// As [`ef_stat`](Self::ef_stat) beneath a folder; no symbolic link is followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`ef_stat`](Self::ef_stat).
+    pub fn ef_stat_at(&self, dir: &Dir, path: impl AsRef<Path>) -> Result<Op> {
+        let name = name_of(Some(dir), path.as_ref(), Operation::Stat)?;
+        self.queue(Work::Stat { name, follow: false }, Operation::Stat)
+    }
+
+    /// Queues a rename; an existing target is replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`ef_stat`](Self::ef_stat).
+    pub fn ef_rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Op> {
+        let from = name_of(None, from.as_ref(), Operation::Rename)?;
+        let to = name_of(None, to.as_ref(), Operation::Rename)?;
+        self.queue(Work::Rename { from, to, replace: true }, Operation::Rename)
+    }
+
+    /// As [`ef_rename`](Self::ef_rename), each name beneath its folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`ef_stat`](Self::ef_stat).
+    pub fn ef_rename_at(
+        &self,
+        from: &Dir,
+        path: impl AsRef<Path>,
+        to: &Dir,
+        target: impl AsRef<Path>,
+    ) -> Result<Op> {
+        let from = name_of(Some(from), path.as_ref(), Operation::Rename)?;
+        let to = name_of(Some(to), target.as_ref(), Operation::Rename)?;
+        self.queue(Work::Rename { from, to, replace: true }, Operation::Rename)
+    }
+
+    /// Queues the removal of a file's name.
+    ///
+    /// # Errors
+    ///
+    /// As [`ef_stat`](Self::ef_stat).
+    pub fn ef_unlink(&self, path: impl AsRef<Path>) -> Result<Op> {
+        let name = name_of(None, path.as_ref(), Operation::Unlink)?;
+        self.queue(Work::Unlink { name, folder: false }, Operation::Unlink)
+    }
+
+    /// As [`ef_unlink`](Self::ef_unlink) beneath a folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`ef_stat`](Self::ef_stat).
+    pub fn ef_unlink_at(&self, dir: &Dir, path: impl AsRef<Path>) -> Result<Op> {
+        let name = name_of(Some(dir), path.as_ref(), Operation::Unlink)?;
+        self.queue(Work::Unlink { name, folder: false }, Operation::Unlink)
+    }
+
+    /// Queues the opening of a folder; the answer is a [`Dir`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ef_stat`](Self::ef_stat).
+    pub fn ef_open_dir(&self, path: impl AsRef<Path>) -> Result<Op> {
+        let name = name_of(None, path.as_ref(), Operation::Open)?;
+        self.queue(Work::OpenFolder { name }, Operation::Open)
+    }
+
+    fn queue(&self, work: Work, operation: Operation) -> Result<Op> {
+        let engine = self.check_alive(operation)?;
+        let op = engine.commons.op(work).map(Op);
+        op.ok_or_else(|| Error::plain(ErrorKind::WouldBlock, operation, None))
+    }
+
+    /// Takes the answer of a queued metadata call, once; the call's place is free afterwards.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` until it is there; then what the operating system said; `Stale` when it was taken before.
+    pub fn take(&self, op: Op) -> Result<Answer> {
+        self.check(Operation::Take)?.commons.take_answer(op.0).and_then(Answer::of)
+    }
+
+    /// Opens a folder at once, on the caller's thread: for the start of a program.
+    ///
+    /// # Errors
+    ///
+    /// What open(2) says, or `InvalidInput` for an empty path or one with a NUL byte.
+    pub fn dir(&self, path: impl AsRef<Path>) -> Result<Dir> {
+        let path = path.as_ref();
+        let engine = self.check(Operation::Open)?;
+        let name = name_of(None, path, Operation::Open)?;
+        let folder = engine.platform.open_folder(&name);
+        let folder = folder.map_err(|fault| Error::os(fault.operation, fault.errno).with_path(path))?;
+        Ok(Dir::new(folder, path.to_path_buf()))
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::builder::Builder;
 use crate::config::OpenOptions;
-use crate::dir::{Answer, Dir, Op, name_of};
+use crate::dir::{Dir, name_of};
 use crate::engine::Engine;
 use crate::engine::threads::is_engine_thread;
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -17,7 +17,7 @@ use crate::file::meta::Asked;
 use crate::file::state::flag;
 use crate::file::write::Caller;
 use crate::inbox::{Inbox, progress_of};
-use crate::job::{Handle, Work};
+use crate::job::Handle;
 use crate::sync::futex;
 use crate::sys::threads::fork_generation;
 
@@ -84,7 +84,7 @@ impl Efio {
 
     /// Refuses in a fork of the process that made the module.
     #[inline]
-    fn check(&self, operation: Operation) -> Result<&Engine> {
+    pub(crate) fn check(&self, operation: Operation) -> Result<&Engine> {
         if self.front.fork_generation != fork_generation() {
             return Err(Error::plain(ErrorKind::Forked, operation, None));
         }
@@ -92,7 +92,7 @@ impl Efio {
     }
 
     /// As `check`, for calls that begin something.
-    fn check_alive(&self, operation: Operation) -> Result<&Engine> {
+    pub(crate) fn check_alive(&self, operation: Operation) -> Result<&Engine> {
         let engine = self.check(operation)?;
         if engine.is_ending() {
             return Err(Error::plain(ErrorKind::Shutdown, operation, None));
@@ -149,7 +149,8 @@ impl Efio {
     pub fn ef_read(&self, fd: Fd, into: &mut [u8]) -> Result<usize> {
         let engine = self.check(Operation::Read)?;
         let platform = &engine.platform;
-        let nowait = |handle: Handle, offset: u64, into: &mut [u8]| platform.read_nowait(handle, offset, into);
+        let nowait =
+            |handle: Handle, offset: u64, into: &mut [u8]| platform.read_nowait(handle, offset, into);
         engine.commons.read(fd, into, &nowait)
     }
 
@@ -284,6 +285,13 @@ impl Efio {
             return begun;
         }
         while let Some(word) = slot.pending.reserve_closed() {
+            if !slot.state.load().is(fd) {
+                // Another thread's drain had the answer before the reservation.
+                if slot.pending.release_closed() {
+                    engine.commons.raise(slot, Readiness::CLOSED.bits());
+                }
+                return Err(Error::stale(Operation::Close, fd));
+            }
             if engine.platform.is_virtual() {
                 if !engine.step_virtual() {
                     break;
@@ -294,7 +302,7 @@ impl Efio {
             if left.is_zero() {
                 break;
             }
-            futex::wait(slot.pending.word(), word, Some(left));
+            futex::wait(slot.pending.word(), word, Some(left.min(RESERVATION_CHECK)));
         }
         if slot.pending.release_closed()
             && let Some(answer) = engine.commons.take_closed(slot, fd)
@@ -312,107 +320,6 @@ impl Efio {
     /// As [`ef_close`](Self::ef_close).
     pub fn ef_abort(&self, fd: Fd) -> Result<()> {
         self.check(Operation::Abort)?.commons.close(fd, flag::ABORT, Operation::Abort, Caller::Descriptor)
-    }
-
-    /// Queues a question for the metadata of a name; symbolic links are followed.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` when the table is full; `InvalidInput` for an empty path or one with a NUL byte.
-    pub fn ef_stat(&self, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(None, path.as_ref(), Operation::Stat)?;
-        self.queue(Work::Stat { name, follow: true }, Operation::Stat)
-    }
-
-    /// As [`ef_stat`](Self::ef_stat) beneath a folder; no symbolic link is followed.
-    ///
-    /// # Errors
-    ///
-    /// As [`ef_stat`](Self::ef_stat).
-    pub fn ef_stat_at(&self, dir: &Dir, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(Some(dir), path.as_ref(), Operation::Stat)?;
-        self.queue(Work::Stat { name, follow: false }, Operation::Stat)
-    }
-
-    /// Queues a rename; an existing target is replaced.
-    ///
-    /// # Errors
-    ///
-    /// As [`ef_stat`](Self::ef_stat).
-    pub fn ef_rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Op> {
-        let from = name_of(None, from.as_ref(), Operation::Rename)?;
-        let to = name_of(None, to.as_ref(), Operation::Rename)?;
-        self.queue(Work::Rename { from, to, replace: true }, Operation::Rename)
-    }
-
-    /// As [`ef_rename`](Self::ef_rename), each name beneath its folder.
-    ///
-    /// # Errors
-    ///
-    /// As [`ef_stat`](Self::ef_stat).
-    pub fn ef_rename_at(&self, from: &Dir, path: impl AsRef<Path>, to: &Dir, target: impl AsRef<Path>) -> Result<Op> {
-        let from = name_of(Some(from), path.as_ref(), Operation::Rename)?;
-        let to = name_of(Some(to), target.as_ref(), Operation::Rename)?;
-        self.queue(Work::Rename { from, to, replace: true }, Operation::Rename)
-    }
-
-    /// Queues the removal of a file's name.
-    ///
-    /// # Errors
-    ///
-    /// As [`ef_stat`](Self::ef_stat).
-    pub fn ef_unlink(&self, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(None, path.as_ref(), Operation::Unlink)?;
-        self.queue(Work::Unlink { name, folder: false }, Operation::Unlink)
-    }
-
-    /// As [`ef_unlink`](Self::ef_unlink) beneath a folder.
-    ///
-    /// # Errors
-    ///
-    /// As [`ef_stat`](Self::ef_stat).
-    pub fn ef_unlink_at(&self, dir: &Dir, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(Some(dir), path.as_ref(), Operation::Unlink)?;
-        self.queue(Work::Unlink { name, folder: false }, Operation::Unlink)
-    }
-
-    /// Queues the opening of a folder; the answer is a [`Dir`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ef_stat`](Self::ef_stat).
-    pub fn ef_open_dir(&self, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(None, path.as_ref(), Operation::Open)?;
-        self.queue(Work::OpenFolder { name }, Operation::Open)
-    }
-
-    fn queue(&self, work: Work, operation: Operation) -> Result<Op> {
-        let engine = self.check_alive(operation)?;
-        let op = engine.commons.op(work).map(Op);
-        op.ok_or_else(|| Error::plain(ErrorKind::WouldBlock, operation, None))
-    }
-
-    /// Takes the answer of a queued metadata call, once; the call's place is free afterwards.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` until it is there; then what the operating system said; `Stale` when it was taken before.
-    pub fn take(&self, op: Op) -> Result<Answer> {
-        self.check(Operation::Take)?.commons.take_answer(op.0).and_then(Answer::of)
-    }
-
-    /// Opens a folder at once, on the caller's thread: for the start of a program.
-    ///
-    /// # Errors
-    ///
-    /// What open(2) says, or `InvalidInput` for an empty path or one with a NUL byte.
-    pub fn dir(&self, path: impl AsRef<Path>) -> Result<Dir> {
-        let path = path.as_ref();
-        let engine = self.check(Operation::Open)?;
-        let name = name_of(None, path, Operation::Open)?;
-        let folder = engine.platform.open_folder(&name);
-        let folder = folder.map_err(|fault| Error::os(fault.operation, fault.errno).with_path(path))?;
-        Ok(Dir::new(folder, path.to_path_buf()))
     }
 
     /// Takes what news there is, as far as `events` has room; never waits. If anything is left, the inbox wakes itself
@@ -482,7 +389,11 @@ impl Efio {
         }
         let ended = engine.end(deadline);
         if !ended.in_time {
-            return Err(Error::noted(ErrorKind::TimedOut, Operation::Shutdown, "not everything ended by the deadline"));
+            return Err(Error::noted(
+                ErrorKind::TimedOut,
+                Operation::Shutdown,
+                "not everything ended by the deadline",
+            ));
         }
         if ended.files_lost > 0 {
             let note = "files ended with an error or lost bytes; the loss hook was told of each";
@@ -491,3 +402,6 @@ impl Efio {
         Ok(())
     }
 }
+
+/// How often a caller that sleeps until a close is done looks whether the answer went elsewhere.
+const RESERVATION_CHECK: Duration = Duration::from_millis(20);

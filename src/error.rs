@@ -184,7 +184,11 @@ impl Error {
 
     /// An error that the operating system gave, or that a name was refused for, with the reason in words.
     pub(crate) fn refused(operation: Operation, errno: i32, note: &'static str) -> Self {
-        Self(Repr::Detailed(Arc::new(Detail { errno, note, ..Self::detail(ErrorKind::NotRegular, operation) })))
+        Self(Repr::Detailed(Arc::new(Detail {
+            errno,
+            note,
+            ..Self::detail(ErrorKind::NotRegular, operation)
+        })))
     }
 
     fn amend(self, change: impl FnOnce(&mut Detail)) -> Self {
@@ -278,9 +282,9 @@ impl Error {
             ErrorKind::InvalidInput | ErrorKind::NotRegular => io::ErrorKind::InvalidInput,
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
             ErrorKind::Deadlock => io::ErrorKind::Deadlock,
-            ErrorKind::Os => {
-                self.raw_os_error().map_or(io::ErrorKind::Other, |errno| io::Error::from_raw_os_error(errno).kind())
-            }
+            ErrorKind::Os => self
+                .raw_os_error()
+                .map_or(io::ErrorKind::Other, |errno| io::Error::from_raw_os_error(errno).kind()),
             _ => io::ErrorKind::Other,
         }
     }

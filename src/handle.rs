@@ -2,10 +2,12 @@
 //!
 //! One owner has both sides to itself, so its writes need no read-modify-write: it copies, publishes its position by a
 //! plain store, and looks at one flag. Its reads lend the window's front page.
-#![allow(unsafe_code, reason = "the owner's page and the window's front are reached by pointers it alone has")]
+#![allow(
+    unsafe_code,
+    reason = "the owner's page and the window's front are reached by pointers it alone has"
+)]
 
 use std::io::{self, BufRead, IoSlice, Read, Seek, SeekFrom, Write};
-use std::time::Duration;
 
 use crate::efio::Efio;
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -18,6 +20,10 @@ use crate::file::state::flag;
 use crate::file::write::{Caller, page_start, refusal};
 use crate::job::Handle;
 use crate::sync::light_fence;
+
+mod blocking;
+
+pub use blocking::Blocking;
 
 /// One open file, owned: its offset, its reads and its writes are this value's alone.
 ///
@@ -102,7 +108,9 @@ impl Efio {
         match commons.own(fd) {
             Ok(()) => {}
             // The open may have failed already; its event says so, and the file answers `Stale`.
-            Err(error) if error.kind() == ErrorKind::Stale && commons.slot(fd).is_some_and(|s| s.state.load().is(fd)) => {}
+            Err(error)
+                if error.kind() == ErrorKind::Stale
+                    && commons.slot(fd).is_some_and(|s| s.state.load().is(fd)) => {}
             Err(error) => return Err(error),
         }
         let Some(slot) = commons.slot(fd) else { return Err(Error::stale(Operation::Open, fd)) };
@@ -205,7 +213,10 @@ impl File {
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> Result<usize> {
         let room = (self.page.capacity - self.page.position) as usize;
-        if bytes.len() <= room && !self.slot().state.glance().has(flag::POISONED | flag::ENDING) && !bytes.is_empty() {
+        if bytes.len() <= room
+            && !self.slot().state.glance().has(flag::POISONED | flag::ENDING)
+            && !bytes.is_empty()
+        {
             self.copy_in(bytes);
             return Ok(bytes.len());
         }
@@ -263,7 +274,11 @@ impl File {
             let found = commons.open_next(slot, self.fd, slot.write.current(), left, Caller::Owner);
             if !patience.try_again(commons, slot, found) {
                 self.look_at_page();
-                return if taken > 0 { Ok(taken) } else { Err(Error::would_block(Operation::Write, self.fd)) };
+                return if taken > 0 {
+                    Ok(taken)
+                } else {
+                    Err(Error::would_block(Operation::Write, self.fd))
+                };
             }
         }
     }
@@ -294,7 +309,8 @@ impl File {
         let engine = self.efio.engine();
         let slot = self.slot();
         let mut reader = slot.owner_reader();
-        let nowait = |handle: Handle, offset: u64, into: &mut [u8]| engine.platform.read_nowait(handle, offset, into);
+        let nowait =
+            |handle: Handle, offset: u64, into: &mut [u8]| engine.platform.read_nowait(handle, offset, into);
         let answer = engine.commons.read_claimed(slot, self.fd, &mut reader, Caller::Owner, into, &nowait);
         reader.keep();
         self.page = if slot.state.glance().shares_offset() { OpenPage::NONE } else { self.page };
@@ -400,111 +416,5 @@ impl Seek for File {
         let answer = self.commons().seek(self.fd, to, Caller::Owner);
         self.look_at_page();
         Ok(answer?)
-    }
-}
-
-/// A [`File`] with plain semantics: its calls wait until they can answer. For programs without a loop; a call on an
-/// event loop's thread would stop the loop.
-#[derive(Debug)]
-pub struct Blocking<'a> {
-    file: &'a mut File,
-}
-
-impl Blocking<'_> {
-    /// Calls until the answer is not `WouldBlock`.
-    fn wait<T>(&mut self, mut call: impl FnMut(&mut File) -> io::Result<T>) -> io::Result<T> {
-        let mut pause = Duration::from_micros(20);
-        loop {
-            match call(self.file) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.file.pause(&mut pause)?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                answer => return answer,
-            }
-        }
-    }
-
-    /// Makes everything written durable, and waits for it.
-    ///
-    /// # Errors
-    ///
-    /// What the sync met.
-    pub fn sync(&mut self) -> io::Result<()> {
-        let target = self.file.progress()?.accepted;
-        self.wait(|file| Ok(file.sync()?))?;
-        self.wait(|file| {
-            if file.progress()?.durable >= target {
-                return Ok(());
-            }
-            // A sync that failed has poisoned the file: asking again says why.
-            if file.slot().state.load().has(flag::POISONED) {
-                return Ok(file.sync()?);
-            }
-            Err(io::ErrorKind::WouldBlock.into())
-        })
-    }
-
-    /// Closes and waits for it; an atomic file has its name afterwards.
-    ///
-    /// # Errors
-    ///
-    /// The first error that nothing healed.
-    pub fn close(self) -> io::Result<()> {
-        let (efio, fd) = (self.file.efio.clone(), self.file.fd);
-        self.file.opened_or_error()?;
-        self.file.end(flag::PUBLISH, Operation::Close)?;
-        Ok(efio.ef_close_immediate(fd)?)
-    }
-}
-
-impl File {
-    /// Waits a moment: on a virtual clock by a step, else by a sleep that grows.
-    fn pause(&self, pause: &mut Duration) -> io::Result<()> {
-        let engine = self.efio.engine();
-        if engine.platform.is_virtual() {
-            if !engine.step_virtual() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing is left to happen on the simulated disk"));
-            }
-            return Ok(());
-        }
-        if crate::engine::threads::is_engine_thread() {
-            return Err(Error::plain(ErrorKind::Deadlock, Operation::Wait, Some(self.fd)).into());
-        }
-        std::thread::sleep(*pause);
-        *pause = (*pause * 2).min(Duration::from_millis(1));
-        Ok(())
-    }
-
-    /// The error of an open that failed.
-    fn opened_or_error(&mut self) -> io::Result<()> {
-        let mut pause = Duration::from_micros(20);
-        loop {
-            match self.efio.ef_open_status(self.fd) {
-                Err(error) if error.is_would_block() => self.pause(&mut pause)?,
-                answer => return Ok(answer?),
-            }
-        }
-    }
-}
-
-impl Read for Blocking<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.wait(|file| file.read(into))
-    }
-}
-
-impl Write for Blocking<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.wait(|file| file.write(bytes))
-    }
-
-    /// Waits until everything written is in the file.
-    fn flush(&mut self) -> io::Result<()> {
-        self.wait(File::flush)
-    }
-}
-
-impl Seek for Blocking<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.wait(|file| file.seek(to))
     }
 }

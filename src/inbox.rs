@@ -5,6 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
 use crate::engine::Engine;
 use crate::engine::threads::is_engine_thread;
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -37,7 +41,7 @@ impl Inbox {
         Self { engine, descriptor }
     }
 
-    pub(crate) fn descriptor(&self) -> io::Result<&EventDescriptor> {
+    fn descriptor(&self) -> io::Result<&EventDescriptor> {
         self.descriptor.as_deref().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -63,7 +67,8 @@ impl Inbox {
         let seen = slot.state.load();
         let (bits, end) = slot.pending.drain(seen.phase() == Phase::Op);
         // After the close was asked for, only its own event is of interest.
-        let masked = seen.phase() == Phase::Closing || seen.phase() == Phase::Closed && end == DrainEnd::Nothing;
+        let masked = matches!(seen.phase(), Phase::Closing | Phase::Free)
+            || seen.phase() == Phase::Closed && end == DrainEnd::Nothing;
         if bits != 0 && !masked {
             events.push(self.event(slot, Readiness::from_bits(bits)));
         }
@@ -126,6 +131,20 @@ pub(crate) fn progress_of(slot: &Slot) -> Progress {
         slot.size().max(end)
     };
     Progress { accepted, written, durable, size }
+}
+
+impl Source for Inbox {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.descriptor()?.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.descriptor()?.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.descriptor()?.as_raw_fd()).deregister(registry)
+    }
 }
 
 impl AsRawFd for Inbox {

@@ -185,23 +185,63 @@ pub(crate) struct Stat {
 pub(crate) enum Work {
     Open(Box<OpenWork>),
     /// Read at `offset`; a short count is followed by another read in the same job, to tell the end of the file.
-    Fill { handle: Handle, offset: u64, into: Slices },
+    Fill {
+        handle: Handle,
+        offset: u64,
+        into: Slices,
+    },
     /// Write all of `from` in order.
-    Write { handle: Handle, place: Place, from: Slices },
+    Write {
+        handle: Handle,
+        place: Place,
+        from: Slices,
+    },
     /// fdatasync; with a name, also fsync of the folder that holds it.
-    Sync { handle: Handle, name: Option<Name> },
-    Truncate { handle: Handle, size: u64 },
-    Preallocate { handle: Handle, offset: u64, bytes: u64, keep_size: bool },
+    Sync {
+        handle: Handle,
+        name: Option<Name>,
+    },
+    Truncate {
+        handle: Handle,
+        size: u64,
+    },
+    Preallocate {
+        handle: Handle,
+        offset: u64,
+        bytes: u64,
+        keep_size: bool,
+    },
     /// The size of the file now.
-    Size { handle: Handle },
+    Size {
+        handle: Handle,
+    },
     /// Give a staged file its name; `durable`: fdatasync before, fsync of the folder after.
-    Publish { handle: Handle, staged: Box<Staged>, durable: bool },
+    Publish {
+        handle: Handle,
+        staged: Box<Staged>,
+        durable: bool,
+    },
     /// Close; a staged file that was not published is removed.
-    Close { handle: Handle, staged: Option<Box<Staged>> },
-    Stat { name: Name, follow: bool },
-    Rename { from: Name, to: Name, replace: bool },
-    Unlink { name: Name, folder: bool },
-    OpenFolder { name: Name },
+    Close {
+        handle: Handle,
+        staged: Option<Box<Staged>>,
+    },
+    Stat {
+        name: Name,
+        follow: bool,
+    },
+    Rename {
+        from: Name,
+        to: Name,
+        replace: bool,
+    },
+    Unlink {
+        name: Name,
+        folder: bool,
+    },
+    OpenFolder {
+        name: Name,
+    },
 }
 
 /// One thing for a backend to do, for one slot.
@@ -239,9 +279,16 @@ impl Fault {
 pub(crate) enum Outcome {
     Opened(Result<Opened, Fault>),
     /// `bytes` arrived; `end`: the file ends there. A fault lies after the bytes.
-    Filled { bytes: usize, end: bool, fault: Option<Fault> },
+    Filled {
+        bytes: usize,
+        end: bool,
+        fault: Option<Fault>,
+    },
     /// `bytes` are in the file. A fault lies after them; without one fewer than asked may have been written.
-    Written { bytes: usize, fault: Option<Fault> },
+    Written {
+        bytes: usize,
+        fault: Option<Fault>,
+    },
     Synced(Result<(), Fault>),
     /// Truncate and Preallocate: nothing to say; Size: the bytes in the file.
     Changed(Result<u64, Fault>),

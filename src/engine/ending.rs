@@ -148,7 +148,8 @@ impl Engine {
     fn join_threads(&self, until: Option<Instant>) -> bool {
         let mut joins = std::mem::take(&mut *lock(&self.joins));
         loop {
-            let (done, rest): (Vec<_>, Vec<_>) = joins.into_iter().partition(std::thread::JoinHandle::is_finished);
+            let (done, rest): (Vec<_>, Vec<_>) =
+                joins.into_iter().partition(std::thread::JoinHandle::is_finished);
             for join in done {
                 // A panic in a thread has set the poison flag already.
                 let _ = join.join();

@@ -47,7 +47,10 @@ pub(crate) struct Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("platform", &self.platform).field("threads", &self.threads()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("platform", &self.platform)
+            .field("threads", &self.threads())
+            .finish_non_exhaustive()
     }
 }
 

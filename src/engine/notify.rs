@@ -1,14 +1,8 @@
-//! Notify: how a loop is woken; the only place that knows mio.
+//! Notify: the ways to wake the consumer of an inbox.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use mio::event::Source;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-
-use crate::inbox::Inbox;
 use crate::news::Wake;
 use crate::sys::notify_fd::EventDescriptor;
 
@@ -49,19 +43,5 @@ impl Waking {
             Self::Mio(waker) => (Box::new(move || drop(waker.wake())), nothing, None),
             Self::Function(function) => (function, nothing, None),
         })
-    }
-}
-
-impl Source for Inbox {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.descriptor()?.as_raw_fd()).register(registry, token, interests)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.descriptor()?.as_raw_fd()).reregister(registry, token, interests)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.descriptor()?.as_raw_fd()).deregister(registry)
     }
 }

@@ -67,8 +67,12 @@ impl Engine {
                 return None;
             }
             // ORDER: AcqRel: the seat's last worker left it by `leave_seat`.
-            match self.seats_taken.compare_exchange_weak(taken, taken | 1 << seat, Ordering::AcqRel, Ordering::Relaxed)
-            {
+            match self.seats_taken.compare_exchange_weak(
+                taken,
+                taken | 1 << seat,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Some(seat),
                 Err(now) => taken = now,
             }
@@ -115,7 +119,12 @@ impl Engine {
         let mut threads = self.threads.load(Ordering::Relaxed);
         while threads > 1 {
             // ORDER: AcqRel: of two that would retire together, one sees the other's count.
-            match self.threads.compare_exchange_weak(threads, threads - 1, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.threads.compare_exchange_weak(
+                threads,
+                threads - 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(now) => threads = now,
             }
@@ -136,7 +145,8 @@ impl Engine {
             }
             let sleeper = &self.commons.clock.sleeper;
             sleeper.prepare();
-            let news = !self.commons.dirty.is_empty() || self.is_stopped() || self.has_growth_news(round.sleep);
+            let news =
+                !self.commons.dirty.is_empty() || self.is_stopped() || self.has_growth_news(round.sleep);
             if news || round.sleep == Some(Duration::ZERO) {
                 sleeper.cancel();
             } else {

@@ -38,7 +38,12 @@ pub(crate) enum Turned {
 
 impl Engine {
     pub(crate) fn worker(&self) -> Worker {
-        Worker { backend: self.platform.backend(), polled: Polled::default(), dones: Vec::new(), held: Vec::new() }
+        Worker {
+            backend: self.platform.backend(),
+            polled: Polled::default(),
+            dones: Vec::new(),
+            held: Vec::new(),
+        }
     }
 
     /// See the head of this file.
@@ -54,7 +59,9 @@ impl Engine {
 
     /// Something waits for a thread.
     pub(crate) fn has_work(&self) -> bool {
-        !self.commons.submissions.is_empty() || self.commons.pool.wants_refill() || lock(&self.lanes).has_runnable()
+        !self.commons.submissions.is_empty()
+            || self.commons.pool.wants_refill()
+            || lock(&self.lanes).has_runnable()
     }
 
     fn poll_submitted(&self, worker: &mut Worker) -> bool {

@@ -29,8 +29,10 @@ impl Commons {
             return refuse(ErrorKind::Stale);
         }
         // Taken before the claim: after it the slot may be freed by the drain.
-        let Some(answered) = slot.with_report(|report| report.answer.take()) else { return refuse(ErrorKind::WouldBlock) };
-        match slot.pending.take_answer() {
+        let Some(answered) = slot.with_report(|report| report.answer.take()) else {
+            return refuse(ErrorKind::WouldBlock);
+        };
+        match slot.pending.take_answer(fd.generation()) {
             LastAnswer::NotYet => {
                 slot.with_report(|report| report.answer = Some(answered));
                 return refuse(ErrorKind::WouldBlock);

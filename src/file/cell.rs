@@ -225,7 +225,12 @@ impl Cell {
                 return None;
             }
             // ORDER: AcqRel: carries on the release sequence of the commits; as completer, sees their bytes.
-            match self.word.compare_exchange_weak(seen.0, seen.0 | SEALED, Ordering::AcqRel, Ordering::Acquire) {
+            match self.word.compare_exchange_weak(
+                seen.0,
+                seen.0 | SEALED,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) if seen.writers() == 0 => return Some(Completer::Yes),
                 Ok(_) => return Some(Completer::No),
                 Err(now) => seen = Word(now),

@@ -69,7 +69,7 @@ impl Commons {
     pub(crate) fn take_closed(&self, slot: &Slot, fd: Fd) -> Option<Result<()>> {
         use super::state::LastAnswer::{DrainFrees, Free, Gone, NotYet};
         let error = slot.first_error();
-        let answer = slot.pending.take_closed();
+        let answer = slot.pending.take_closed(fd.generation());
         match answer {
             NotYet => None,
             Gone => Some(Err(Error::stale(Operation::Close, fd))),
@@ -86,7 +86,8 @@ impl Control {
     pub(super) fn drive_close(&mut self, slot: &Slot, commons: &Commons, out: &mut Polled) {
         if self.handle.is_none() {
             // The open is still out; or it failed, and there is nothing to close.
-            if self.failed_open && !self.busy.any() {
+            // A late reader, or the owning `File`, may still have the claim: the slot is not freed under it.
+            if self.failed_open && !self.busy.any() && self.shut_window(slot, commons) {
                 self.end(slot, commons);
             }
             return;
@@ -117,7 +118,7 @@ impl Control {
     }
 
     /// Ends the read window: takes the claim for good and gives the pages back.
-    fn shut_window(&mut self, slot: &Slot, commons: &Commons) -> bool {
+    pub(super) fn shut_window(&mut self, slot: &Slot, commons: &Commons) -> bool {
         if self.closing.window_shut || self.busy.fill {
             return self.closing.window_shut;
         }

@@ -251,7 +251,9 @@ impl Commons {
             .filter(fits)
             .chain(Class::ALL.into_iter().filter(|larger| *larger > class))
             .find_map(|class| self.pool.take(class))
-            .or_else(|| (holds_none && least <= Class::Small.bytes()).then(|| self.pool.take_floor()).flatten());
+            .or_else(|| {
+                (holds_none && least <= Class::Small.bytes()).then(|| self.pool.take_floor()).flatten()
+            });
         if self.pool.wants_refill() {
             self.ring();
         }

@@ -180,8 +180,7 @@ impl Control {
             Kind::Fill => self.fill_panicked(slot, commons),
             Kind::Write => self.flush.in_flight = 0,
             Kind::Meta if self.handle.is_none() => {
-                slot.with_report(|report| report.error = Some(error));
-                self.failed_open = true;
+                self.fail_open(error, slot, commons);
                 return;
             }
             Kind::Meta if self.closing.publishing => self.closing.publish_done = true,

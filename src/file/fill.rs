@@ -88,7 +88,14 @@ impl Control {
     }
 
     /// A fill is done.
-    pub(super) fn filled(&mut self, bytes: usize, end: bool, fault: Option<Fault>, slot: &Slot, commons: &Commons) {
+    pub(super) fn filled(
+        &mut self,
+        bytes: usize,
+        end: bool,
+        fault: Option<Fault>,
+        slot: &Slot,
+        commons: &Commons,
+    ) {
         let Some(raw) = self.fill.page.take().map(NonNull::as_ptr) else { return };
         let epoch = self.fill.page_epoch;
         if epoch != slot.read.epoch().0 {

@@ -127,8 +127,10 @@ impl Control {
         {
             return;
         }
-        let limit = self.barrier(slot).map_or(WRITE_MAX as u64, |barrier| barrier.saturating_sub(slot.written()));
-        let (from, base) = self.gather(slot, commons, usize::try_from(limit).unwrap_or(WRITE_MAX).min(WRITE_MAX));
+        let limit =
+            self.barrier(slot).map_or(WRITE_MAX as u64, |barrier| barrier.saturating_sub(slot.written()));
+        let (from, base) =
+            self.gather(slot, commons, usize::try_from(limit).unwrap_or(WRITE_MAX).min(WRITE_MAX));
         let bytes = from.bytes();
         if bytes == 0 {
             return;
@@ -204,7 +206,8 @@ impl Control {
             slot.set_size(slot.size() + bytes as u64);
         }
         while bytes > 0 {
-            let front = self.flush.pages.front().filter(|page| page.placement.sequence == self.flush.next).copied();
+            let front =
+                self.flush.pages.front().filter(|page| page.placement.sequence == self.flush.next).copied();
             let Some(page) = front else {
                 // The open page: it is not in the list yet.
                 self.flush.used += bytes as u32;
@@ -240,7 +243,8 @@ impl Control {
         let passing = full || matches!(fault.errno, errno::EIO | errno::ENOMEM);
         let before = self.flush.stall.take();
         let tries = before.as_ref().map_or(0, |stall| stall.tries) + 1;
-        let failing = full && self.setup.on_full == OnFull::Fail || fault.errno == errno::EIO && tries > IO_TRIES;
+        let failing =
+            full && self.setup.on_full == OnFull::Fail || fault.errno == errno::EIO && tries > IO_TRIES;
         if !passing || failing {
             self.flush.stall = None;
             slot.state.clear(flag::STALLED);
@@ -248,7 +252,8 @@ impl Control {
             self.poison_by(fault, offset, slot, commons);
             return;
         }
-        let wait_ns = before.as_ref().map_or(RETRY_FIRST_NS, |stall| (stall.wait_ns * 2).min(RETRY_LONGEST_NS));
+        let wait_ns =
+            before.as_ref().map_or(RETRY_FIRST_NS, |stall| (stall.wait_ns * 2).min(RETRY_LONGEST_NS));
         let retry_at_ns = out.now_ns.saturating_add(wait_ns);
         self.flush.stall = Some(Box::new(Stall { retry_at_ns, wait_ns, tries }));
         out.look_again(slot, retry_at_ns);
@@ -269,7 +274,9 @@ impl Control {
         let listed = self.flush.pages.front().filter(|page| page.placement.sequence == number);
         let placement = match listed {
             Some(page) => page.placement,
-            None => slot.write.cells.iter().map(|cell| cell.placement()).find(|place| place.sequence == number)?,
+            None => {
+                slot.write.cells.iter().map(|cell| cell.placement()).find(|place| place.sequence == number)?
+            }
         };
         Some(placement.base + u64::from(self.flush.used))
     }

@@ -1,5 +1,8 @@
 //! Lease: the boxes that pass through a slot's pointers, and the right to its control.
-#![allow(unsafe_code, reason = "boxes pass through atomic pointers, and control is lent to the holder of the right to poll")]
+#![allow(
+    unsafe_code,
+    reason = "boxes pass through atomic pointers, and control is lent to the holder of the right to poll"
+)]
 
 use crate::job::Done;
 use crate::sync::Ordering;
@@ -43,7 +46,6 @@ impl Slot {
     /// The reader that the slot's owning `File` is. For calls of that file only, one at a time: `OWNED` keeps every other
     /// caller out, and the file calls with `&mut self`.
     pub(crate) fn owner_reader(&self) -> Reader<'_> {
-        debug_assert!(self.state.load().has(super::state::flag::OWNED), "only an owned slot has an owner");
         // SAFETY: the claim was kept when the file became owned (`Commons::own`), and is given back when it ends.
         unsafe { self.read.owner() }
     }

@@ -64,7 +64,11 @@ impl MetaRequest {
     fn ask(&self, generation: u32, asked: Asked, barrier: u64) -> bool {
         let life = u64::from(generation) << 32;
         // ORDER: AcqRel: one asks at a time; ordered after the actor's `done`.
-        if self.word.compare_exchange(life | IDLE, life | SETTING, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if self
+            .word
+            .compare_exchange(life | IDLE, life | SETTING, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
             return false;
         }
         let (kind, first, second) = match asked {
@@ -95,7 +99,11 @@ impl MetaRequest {
         let (first, second) = (self.first.load(Ordering::Relaxed), self.second.load(Ordering::Relaxed));
         let asked = match packed >> KIND_SHIFT & 3 {
             0 => Asked::Truncate { size: first },
-            1 => Asked::Preallocate { offset: first, bytes: second, keep_size: packed >> (KIND_SHIFT + 2) & 1 == 1 },
+            1 => Asked::Preallocate {
+                offset: first,
+                bytes: second,
+                keep_size: packed >> (KIND_SHIFT + 2) & 1 == 1,
+            },
             _ => Asked::Size,
         };
         Some((asked, packed & BARRIER_MASK))
@@ -163,7 +171,9 @@ impl Control {
             }
             Asked::Truncate { .. } if slot.written() < barrier || self.busy.write => return,
             Asked::Truncate { size } => Work::Truncate { handle, size },
-            Asked::Preallocate { offset, bytes, keep_size } => Work::Preallocate { handle, offset, bytes, keep_size },
+            Asked::Preallocate { offset, bytes, keep_size } => {
+                Work::Preallocate { handle, offset, bytes, keep_size }
+            }
             Asked::Size => Work::Size { handle },
         };
         self.busy.meta = true;
@@ -172,7 +182,12 @@ impl Control {
     }
 
     /// The request is done.
-    pub(super) fn changed(&mut self, result: std::result::Result<u64, Fault>, slot: &Slot, commons: &Commons) {
+    pub(super) fn changed(
+        &mut self,
+        result: std::result::Result<u64, Fault>,
+        slot: &Slot,
+        commons: &Commons,
+    ) {
         self.busy.barrier = false;
         let asked = slot.meta.asked().map(|(asked, _)| asked);
         let mut bits = Readiness::DONE;

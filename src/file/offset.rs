@@ -45,7 +45,13 @@ impl Commons {
 
     /// Brings the common offset from the write side to the reader, who holds the claim. False: an event follows.
     #[must_use]
-    pub(crate) fn offset_to_reader(&self, slot: &Slot, fd: Fd, caller: Caller, reader: &mut Reader<'_>) -> bool {
+    pub(crate) fn offset_to_reader(
+        &self,
+        slot: &Slot,
+        fd: Fd,
+        caller: Caller,
+        reader: &mut Reader<'_>,
+    ) -> bool {
         let mut patience = Patience::new();
         loop {
             let moved = self.move_place(slot, fd, caller, |end| {
@@ -108,7 +114,10 @@ impl Commons {
                 _ => self.seek_writer(slot, fd, caller, target),
             }
         }
-        .unwrap_or_else(|| Err(Error::noted(ErrorKind::InvalidInput, Operation::Seek, "the offset is out of range").with_fd(fd)))
+        .unwrap_or_else(|| {
+            Err(Error::noted(ErrorKind::InvalidInput, Operation::Seek, "the offset is out of range")
+                .with_fd(fd))
+        })
     }
 
     /// The end of the file with what is accepted; asks for the size unless an answer waits.
@@ -142,7 +151,9 @@ impl Commons {
                 None => return Some(Err(Error::would_block(Operation::Seek, fd))),
             },
         };
-        let answer = if slot.state.load().has(flag::WRITING) && !self.offset_to_reader(slot, fd, caller, &mut reader) {
+        let answer = if slot.state.load().has(flag::WRITING)
+            && !self.offset_to_reader(slot, fd, caller, &mut reader)
+        {
             Some(Err(Error::would_block(Operation::Seek, fd)))
         } else {
             let offset = target(reader.place().offset);

@@ -103,11 +103,12 @@ impl Commons {
         let seen = slot.state.load();
         match seen.phase() {
             _ if !seen.is(fd) => Err(stale()),
+            Phase::Opening if seen.has(flag::FAILED) => Err(slot.first_error().unwrap_or_else(stale)),
             Phase::Opening => Err(Error::would_block(Operation::Open, fd)),
             Phase::Open => Ok(()),
             Phase::Closed if seen.has(flag::FAILED) => {
                 let error = slot.first_error();
-                let answer = slot.pending.take_closed();
+                let answer = slot.pending.take_closed(fd.generation());
                 let mine = self.settle(slot, answer);
                 Err(error.filter(|_| mine).unwrap_or_else(stale))
             }
@@ -137,6 +138,7 @@ fn work_of(options: &OpenOptions, name: Name) -> OpenWork {
 impl Slot {
     /// Sets up what both a file and an op begin with; the slot is the claimer's alone.
     fn begin_life(&self, generation: u32, token: u64) {
+        self.pending.begin(generation);
         // PAGE stays: the slot may still stand in the queue for pages from its last life.
         self.want.take(want::WRITE | want::READ | want::FILL | want::SHUT);
         self.set_written(0);
@@ -176,7 +178,12 @@ impl Control {
     }
 
     /// The open is done.
-    pub(super) fn opened(&mut self, result: std::result::Result<Opened, Fault>, slot: &Slot, commons: &Commons) {
+    pub(super) fn opened(
+        &mut self,
+        result: std::result::Result<Opened, Fault>,
+        slot: &Slot,
+        commons: &Commons,
+    ) {
         match result {
             Ok(opened) => {
                 self.handle = Some(opened.handle);
@@ -185,6 +192,10 @@ impl Control {
                 slot.set_size(opened.size);
                 // ORDER: Release: read by a first try once the state says OPEN.
                 slot.handle.store(opened.handle.0.cast_unsigned(), Ordering::Release);
+                if self.setup.durability == Durability::EveryWrite && self.sync.name_owed {
+                    // Its writes are durable by themselves; its name is made so once, now.
+                    self.sync.unasked = true;
+                }
                 if slot.state.opened(if opened.nowait { flag::NOWAIT } else { 0 }) {
                     let mut bits = Readiness::OPENED;
                     let taken = slot.want.take(want::WRITE | want::READ);
@@ -195,9 +206,20 @@ impl Control {
             }
             Err(fault) => {
                 let error = self.error_of(slot, fault, None);
-                slot.with_report(|report| report.error = Some(error));
-                self.failed_open = true;
+                self.fail_open(error, slot, commons);
             }
+        }
+    }
+
+    /// The open failed. A descriptor's file ends at once; one that is owned by then ends when its `File` does, so its
+    /// owner is told now.
+    pub(super) fn fail_open(&mut self, error: Error, slot: &Slot, commons: &Commons) {
+        slot.with_report(|report| report.error = Some(error));
+        self.failed_open = true;
+        slot.state.set(flag::FAILED);
+        slot.want.take(want::WRITE | want::READ);
+        if !self.shut_window(slot, commons) {
+            commons.raise(slot, (Readiness::OPENED | Readiness::ERROR).bits());
         }
     }
 

@@ -104,7 +104,13 @@ impl Commons {
     }
 
     /// Claims the cell after `current`, which is sealed or empty. `None`: somebody else has it, or things changed.
-    fn claim_next<'a>(&self, slot: &'a Slot, fd: Fd, current: u32, caller: Caller) -> Option<(&'a Cell, Word)> {
+    fn claim_next<'a>(
+        &self,
+        slot: &'a Slot,
+        fd: Fd,
+        current: u32,
+        caller: Caller,
+    ) -> Option<(&'a Cell, Word)> {
         let next = slot.write.cell(current.wrapping_add(1));
         if !next.claim(fd.generation()) {
             return None;
@@ -202,7 +208,13 @@ impl Commons {
     /// Moves the place where the next page begins, under the opener's right; `action` gets the old offset and gives the
     /// new one. False: somebody else has the right, or the file takes no writes.
     #[must_use]
-    pub(crate) fn move_place(&self, slot: &Slot, fd: Fd, caller: Caller, action: impl FnOnce(u64) -> u64) -> bool {
+    pub(crate) fn move_place(
+        &self,
+        slot: &Slot,
+        fd: Fd,
+        caller: Caller,
+        action: impl FnOnce(u64) -> u64,
+    ) -> bool {
         let current = slot.write.current();
         let cell = slot.write.cell(current);
         self.seal(slot, cell, fd.generation());

@@ -66,7 +66,8 @@ impl Commons {
         let owned = seen.has(flag::OWNED);
         let mut reader = if owned { return slot.read.pages() > 0 } else { slot.read.claim() };
         let Some(reader_now) = reader.as_mut() else { return false };
-        let mut ready = !seen.has(flag::WRITING) && reader_now.front(|page| self.drop_window_page(page)).is_some();
+        let mut ready =
+            !seen.has(flag::WRITING) && reader_now.front(|page| self.drop_window_page(page)).is_some();
         let place = *reader_now.place();
         let unwritten = seen.has(flag::WRITE) && slot.write.accepted() > slot.written();
         let may_try = seen.has(flag::NOWAIT) && !place.nowait_spent && !unwritten && !slot.read.is_ahead();
@@ -93,7 +94,11 @@ impl Commons {
         }
         slot.want.set(want::WRITE);
         self.post(slot, mail::FLUSH);
-        if slot.write.accepted() <= slot.written() { Ok(()) } else { Err(Error::would_block(Operation::Write, fd)) }
+        if slot.write.accepted() <= slot.written() {
+            Ok(())
+        } else {
+            Err(Error::would_block(Operation::Write, fd))
+        }
     }
 
     /// Makes a file an owning `File`'s: its two sides are its own from here on.
@@ -121,14 +126,15 @@ impl Commons {
         }
     }
 
-    /// Gives the two sides back to the descriptor, the owner's open page being sealed.
-    pub(crate) fn disown(&self, slot: &Slot, fd: Fd) {
+    /// Gives the two sides back to the descriptor, the owner's open page being sealed. False: the file's open has failed.
+    pub(crate) fn disown(&self, slot: &Slot, fd: Fd) -> bool {
         self.give_up_page(slot);
+        // The claim goes last: while it is held the slot cannot become another file's.
+        let owned = slot.state.clear_if(fd, flag::OWNED);
         let reader = slot.owner_reader();
-        slot.state.clear(flag::OWNED);
         self.release_reader(slot, reader.release());
         self.room_made(slot);
-        let _ = fd;
+        owned
     }
 
     /// The owner hands its open page over.
@@ -139,12 +145,12 @@ impl Commons {
         }
     }
 
-    /// The owner closes: its page goes over, its read claim goes back, and the close begins.
+    /// The owner closes: its page goes over, the close begins, its read claim goes back. Until the claim is back the slot
+    /// stays this file's.
     pub(crate) fn close_owned(&self, slot: &Slot, fd: Fd, flags: u64, operation: Operation) -> Result<()> {
         self.give_up_page(slot);
-        let reader = slot.owner_reader();
-        // The actor waits for the claim, so it is given back after the close has begun.
         let answer = self.close(fd, flags, operation, Caller::Owner);
+        let reader = slot.owner_reader();
         self.release_reader(slot, reader.release());
         answer
     }

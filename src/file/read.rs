@@ -34,7 +34,8 @@ fn refusal(slot: &Slot, seen: Snapshot, fd: Fd, caller: Caller) -> Option<Error>
         return plain(ErrorKind::Stale);
     }
     if seen.phase() == Phase::Opening {
-        return plain(ErrorKind::WouldBlock);
+        let failed = if seen.has(flag::FAILED) { slot.first_error() } else { None };
+        return failed.or_else(|| plain(ErrorKind::WouldBlock));
     }
     if !seen.has(flag::READ) {
         return plain(ErrorKind::NotPermitted);
@@ -195,7 +196,13 @@ impl Commons {
 
     /// Copies from the front of the window; `None` when it is empty.
     #[inline]
-    fn read_front(&self, slot: &Slot, fd: Fd, reader: &mut Reader<'_>, into: &mut [u8]) -> Option<Result<usize>> {
+    fn read_front(
+        &self,
+        slot: &Slot,
+        fd: Fd,
+        reader: &mut Reader<'_>,
+        into: &mut [u8],
+    ) -> Option<Result<usize>> {
         let place = *reader.place();
         let front = reader.front(|page| self.drop_window_page(page))?;
         let cursor = if front.epoch == place.epoch { place.cursor } else { 0 };
@@ -216,9 +223,10 @@ impl Commons {
     pub(crate) fn window_front(&self, reader: &mut Reader<'_>) -> (*const u8, usize) {
         let cursor = reader.place().cursor;
         match reader.front(|page| self.drop_window_page(page)) {
-            Some(front) if front.len > cursor => {
-                (page_start(front.page).wrapping_add(cursor as usize).cast_const(), (front.len - cursor) as usize)
-            }
+            Some(front) if front.len > cursor => (
+                page_start(front.page).wrapping_add(cursor as usize).cast_const(),
+                (front.len - cursor) as usize,
+            ),
             _ => (std::ptr::null(), 0),
         }
     }
@@ -297,7 +305,8 @@ impl Commons {
                 let place = reader.place();
                 place.offset += bytes as u64;
                 place.nowait_spent = !whole && bytes > 0;
-                place.small_reads = if into.len() < LARGE_READ { place.small_reads.saturating_add(1) } else { 0 };
+                place.small_reads =
+                    if into.len() < LARGE_READ { place.small_reads.saturating_add(1) } else { 0 };
                 let offset = place.offset;
                 let small = place.small_reads >= SMALL_READS;
                 if bytes > 0 && (!whole || small) {

@@ -216,10 +216,20 @@ impl State {
         Snapshot(self.0.fetch_and(!flags, Ordering::AcqRel))
     }
 
+    /// Clears flags of a live file of this handle only; false when it is another, or ends.
+    pub(crate) fn clear_if(&self, fd: Fd, flags: u64) -> bool {
+        self.change(|seen| {
+            let may = seen.is(fd) && matches!(seen.phase(), Phase::Opening | Phase::Open);
+            may.then_some(Snapshot(seen.0 & !flags))
+        })
+        .is_ok()
+    }
+
     /// Sets flags on a live file of this handle only; gives the word as it was.
     pub(crate) fn set_if(&self, fd: Fd, flags: u64, absent: u64) -> Result<Snapshot, Snapshot> {
         self.change(|seen| {
-            let may = seen.is(fd) && matches!(seen.phase(), Phase::Opening | Phase::Open) && !seen.has(absent);
+            let may =
+                seen.is(fd) && matches!(seen.phase(), Phase::Opening | Phase::Open) && !seen.has(absent);
             may.then_some(Snapshot(seen.0 | flags))
         })
     }
@@ -274,13 +284,20 @@ impl Mail {
     }
 }
 
-const QUEUED: u32 = 1 << 31;
-const TAKEN: u32 = 1 << 30;
-const WAITER: u32 = 1 << 29;
-const DELIVERED: u32 = 1 << 28;
+const QUEUED: u32 = 1 << 12;
+const TAKEN: u32 = 1 << 11;
+const WAITER: u32 = 1 << 10;
+const DELIVERED: u32 = 1 << 9;
+const TAG_SHIFT: u32 = 16;
+const FLAGS: u32 = (1 << TAG_SHIFT) - 1;
 const BITS: u32 = crate::event::Readiness::ALL_BITS;
 const CLOSED: u32 = crate::event::Readiness::CLOSED.bits();
 const DONE: u32 = crate::event::Readiness::DONE.bits();
+
+/// The part of a generation that tells the answers of one life from those of the next.
+const fn tag_of(generation: u32) -> u32 {
+    generation << TAG_SHIFT
+}
 
 /// What raising an event asks of the one who raised it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,6 +344,21 @@ impl Pending {
         Self(AtomicU32::new(0))
     }
 
+    /// A new life begins: answers are for handles of this generation. A late event of the last life may still be in the
+    /// list, so the rest of the word stays.
+    pub(crate) fn begin(&self, generation: u32) {
+        // ORDER: Relaxed: a first guess, checked by the exchange.
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let next = seen & (QUEUED | BITS) & !(CLOSED | DONE) | tag_of(generation);
+            // ORDER: AcqRel: ordered among the events of both lives.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
     /// Adds event bits. After CLOSED the caller touches the slot no more, but for the list.
     pub(crate) fn raise(&self, bits: u32) -> Raised {
         // ORDER: Release publishes the error and the report to `drain` and `take_last`; Acquire orders this after the
@@ -343,12 +375,13 @@ impl Pending {
         let mut seen = self.0.load(Ordering::Acquire);
         loop {
             let reserved = seen & (WAITER | TAKEN) == WAITER;
+            let tag = seen & !FLAGS;
             let next = if reserved {
-                seen & (CLOSED | WAITER)
+                tag | seen & (CLOSED | WAITER)
             } else if op && seen & TAKEN == 0 && seen & (DONE | DELIVERED) != 0 {
-                DELIVERED
+                tag | DELIVERED
             } else {
-                0
+                tag
             };
             // ORDER: AcqRel: pairs with `raise`; QUEUED is lowered only after the slot left the list.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
@@ -367,29 +400,30 @@ impl Pending {
     }
 
     /// Claims the last answer of a file outside the drain.
-    pub(crate) fn take_closed(&self) -> LastAnswer {
-        self.take_last(CLOSED)
+    pub(crate) fn take_closed(&self, generation: u32) -> LastAnswer {
+        self.take_last(CLOSED, generation)
     }
 
     /// Claims the answer of an op, before or after its event was drained.
-    pub(crate) fn take_answer(&self) -> LastAnswer {
-        self.take_last(DONE | DELIVERED)
+    pub(crate) fn take_answer(&self, generation: u32) -> LastAnswer {
+        self.take_last(DONE | DELIVERED, generation)
     }
 
-    fn take_last(&self, last: u32) -> LastAnswer {
+    fn take_last(&self, last: u32, generation: u32) -> LastAnswer {
         // ORDER: Acquire pairs with `raise`.
         let mut seen = self.0.load(Ordering::Acquire);
         loop {
-            if seen & TAKEN != 0 {
+            if seen & TAKEN != 0 || seen & !FLAGS != tag_of(generation) {
                 return LastAnswer::Gone;
             }
             if seen & last == 0 {
                 return LastAnswer::NotYet;
             }
-            let next = if seen & QUEUED != 0 { seen | TAKEN } else { 0 };
+            let frees = seen & QUEUED == 0;
+            let next = if frees { seen & !FLAGS } else { seen | TAKEN };
             // ORDER: AcqRel: as in `drain`; one claimant wins.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) if next == 0 => return LastAnswer::Free,
+                Ok(_) if frees => return LastAnswer::Free,
                 Ok(_) => return LastAnswer::DrainFrees,
                 Err(now) => seen = now,
             }

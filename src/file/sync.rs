@@ -31,7 +31,7 @@ pub(super) struct Syncing {
     covers: u64,
     covers_asked: u32,
     /// The timer or the close wants one that nobody is waiting for.
-    unasked: bool,
+    pub(super) unasked: bool,
     /// The name is not durable yet.
     pub(super) name_owed: bool,
     /// Size or blocks changed since the last sync began.
@@ -73,7 +73,9 @@ impl Commons {
             return refuse(ErrorKind::Shutdown);
         }
         if seen.has(flag::POISONED) {
-            return Err(slot.first_error().unwrap_or_else(|| Error::plain(ErrorKind::Panicked, Operation::Sync, Some(fd))));
+            return Err(slot
+                .first_error()
+                .unwrap_or_else(|| Error::plain(ErrorKind::Panicked, Operation::Sync, Some(fd))));
         }
         // ORDER: Relaxed: a first guess, checked by the exchange.
         let mut asked = slot.sync_asked.load(Ordering::Relaxed);
@@ -117,7 +119,8 @@ impl Control {
             return;
         }
         let Some(handle) = self.handle else { return };
-        if self.busy.sync || !(self.sync.is_owed() || self.sync.unasked) || slot.written() < self.sync.target {
+        if self.busy.sync || !(self.sync.is_owed() || self.sync.unasked) || slot.written() < self.sync.target
+        {
             return;
         }
         self.begin_sync(handle, slot, out);

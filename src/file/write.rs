@@ -134,10 +134,14 @@ pub(crate) fn refusal(slot: &Slot, seen: Snapshot, fd: Fd, caller: Caller) -> Op
         return plain(ErrorKind::Shutdown);
     }
     if seen.has(flag::POISONED) {
-        return Some(slot.first_error().unwrap_or_else(|| Error::plain(ErrorKind::Panicked, Operation::Write, Some(fd))));
+        return Some(
+            slot.first_error()
+                .unwrap_or_else(|| Error::plain(ErrorKind::Panicked, Operation::Write, Some(fd))),
+        );
     }
     if seen.phase() == Phase::Opening {
-        return plain(ErrorKind::WouldBlock);
+        let failed = if seen.has(flag::FAILED) { slot.first_error() } else { None };
+        return failed.or_else(|| plain(ErrorKind::WouldBlock));
     }
     if !seen.has(flag::WRITE) {
         return plain(ErrorKind::NotPermitted);

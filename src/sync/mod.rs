@@ -19,15 +19,15 @@
 mod cell;
 pub(crate) mod fence;
 pub(crate) mod futex;
-mod seats;
 mod poison;
+mod seats;
 mod wake;
 pub(crate) mod zeroed;
 
 pub use crossbeam_utils::CachePadded;
 pub(crate) use fence::{heavy_fence, light_fence};
-pub use poison::{PoisonFlag, PoisonGuard};
 pub(crate) use hint::spin_loop;
+pub use poison::{PoisonFlag, PoisonGuard};
 pub(crate) use seats::Seats;
 pub use wake::{Sleeper, WakeFlag};
 
