@@ -149,7 +149,7 @@ impl Builder {
     /// Puts the module on a simulated disk with a virtual clock. It has no threads then: see [`Efio::step`].
     #[cfg(feature = "sim")]
     #[must_use]
-    pub fn sim(mut self, sim: &crate::sim::Sim) -> Self {
+    pub fn sim(mut self, sim: &crate::sys::sim::Sim) -> Self {
         self.platform = Platform::Sim(sim.clone());
         self
     }

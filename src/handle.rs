@@ -8,7 +8,10 @@
 )]
 
 use std::io::{self, BufRead, IoSlice, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
+use crate::config::OpenOptions;
+use crate::dir::Dir;
 use crate::efio::Efio;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Progress;
@@ -79,7 +82,7 @@ impl Efio {
     /// # Errors
     ///
     /// As [`ef_open`](Self::ef_open).
-    pub fn open(&self, path: impl AsRef<std::path::Path>, options: &crate::OpenOptions) -> Result<File> {
+    pub fn open(&self, path: impl AsRef<Path>, options: &OpenOptions) -> Result<File> {
         self.from_fd(self.ef_open(path, options)?)
     }
 
@@ -88,12 +91,7 @@ impl Efio {
     /// # Errors
     ///
     /// As [`ef_open_at`](Self::ef_open_at).
-    pub fn open_at(
-        &self,
-        dir: &crate::Dir,
-        path: impl AsRef<std::path::Path>,
-        options: &crate::OpenOptions,
-    ) -> Result<File> {
+    pub fn open_at(&self, dir: &Dir, path: impl AsRef<Path>, options: &OpenOptions) -> Result<File> {
         self.from_fd(self.ef_open_at(dir, path, options)?)
     }
 

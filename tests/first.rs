@@ -1,6 +1,6 @@
 //! First light: what is written is read back.
-use std::io::{Read, Write};
 use efio::{Efio, Events, OpenOptions};
+use std::io::{Read, Write};
 use std::time::Duration;
 
 #[test]

@@ -351,8 +351,8 @@ fn quiet_part(slot: &Slot, sequence: u32) -> Quiet {
         if !word.is_open() || placement.sequence != sequence {
             continue;
         }
-        // The page of this number goes back to the pool only by the actor, so if the cell still holds it now, what was
-        // read above belongs together.
+        // ORDER: Acquire: the reads above are done before the look below. The page of this number goes back to the pool
+        // only by the actor, so if the cell still holds it now, what was read above belongs together.
         crate::sync::fence(Ordering::Acquire);
         let again = cell.load();
         if !again.is_open() || cell.placement().sequence != sequence {

@@ -4,7 +4,6 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use crate::engine::threads::is_engine_thread;
-
 use crate::error::{Error, ErrorKind, Operation};
 use crate::file::state::flag;
 
