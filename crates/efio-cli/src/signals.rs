@@ -40,3 +40,11 @@ impl Asked {
         came
     }
 }
+
+impl Drop for Asked {
+    /// Nobody looks any more: a signal ends the process at once.
+    fn drop(&mut self) {
+        // ORDER: SeqCst, as in `take`.
+        self.armed.store(true, Ordering::SeqCst);
+    }
+}

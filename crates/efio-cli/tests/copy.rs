@@ -140,9 +140,15 @@ fn a_tree_is_copied_with_modes_times_and_links() {
             assert_eq!(facts(to), facts("from"), "{name}");
         }
     }
+    fs::set_permissions(place.path("to"), Permissions::from_mode(0o750)).expect("a mode");
     place.copies(&["-r", "from", "to"]);
     assert_eq!(place.read("to/from/a/deep/er/file"), b"deep", "into a folder that exists");
     place.copies(&["-r", "--force", "from/.", "to"]);
+    assert_eq!(
+        fs::metadata(place.path("to")).expect("it is there").mode() & 0o777,
+        0o750,
+        "and stays as it was"
+    );
 }
 
 #[test]

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use crate::copy::plan::{Entry, Fault};
 
-/// Makes a folder, for its owner only until it is filled; one that exists is taken as it is.
+/// Makes a folder, for its owner only until it is filled: true. One that exists is taken as it is: false.
 ///
 /// # Errors
 /// When it can neither be made nor is there.
-pub fn make_folder(entry: &Entry) -> Result<(), Fault> {
+pub fn make_folder(entry: &Entry) -> Result<bool, Fault> {
     match fs::DirBuilder::new().mode(0o700).create(&entry.to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && entry.to.is_dir() => Ok(()),
-        made => made.map_err(|error| Fault::new(&entry.to, error)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && entry.to.is_dir() => Ok(false),
+        made => made.map(|()| true).map_err(|error| Fault::new(&entry.to, error)),
     }
 }
 

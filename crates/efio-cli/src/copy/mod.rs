@@ -1,7 +1,7 @@
 //! `efio cp`: a copier whose files are driven by events, several at once.
 //!
 //! Plan first, so that what cannot be right is refused before a byte moves; then folders, then files through the
-//! engine, then links, then the folders' modes and times, for these change while things are put into them.
+//! engine, then links, then modes and times of the folders that were made, for these change while things are put into them.
 
 mod attributes;
 mod copier;
@@ -26,8 +26,13 @@ pub fn run(options: &Cp) -> Result<ExitCode, Failure> {
     let Plan { folders, files, links, faults, bytes } = Plan::make(options)?;
     let mut tally = Tally { options, progress: Progress::new(bytes, options.quiet), failed: faults.len() };
     faults.iter().for_each(|fault| tally.progress.above(&fault.to_string()));
+    let mut made = Vec::new();
     for folder in &folders {
-        tally.take(entries::make_folder(folder));
+        match entries::make_folder(folder) {
+            Ok(true) => made.push(folder),
+            Ok(false) => {}
+            Err(fault) => tally.take(Err(fault)),
+        }
     }
     let interrupted = Copier::start(options)?.run(files, &mut tally)?;
     if interrupted {
@@ -38,7 +43,7 @@ pub fn run(options: &Cp) -> Result<ExitCode, Failure> {
     for link in &links {
         tally.take(entries::make_link(link, options.force));
     }
-    for folder in folders.iter().rev() {
+    for folder in made.iter().rev() {
         tally.take(attributes::keep(&folder.to, &folder.metadata, options.sync));
     }
     if options.sync {

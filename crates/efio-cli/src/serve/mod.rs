@@ -36,6 +36,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use efio::{Durability, Efio};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::{Serve, SyncChoice};
 use crate::serve::server::Server;
@@ -71,6 +72,7 @@ fn service(options: &Serve) -> Result<Service, Failure> {
     if !(1024..=1 << 20).contains(&header_limit) {
         return Err("--header-limit is not between 1K and 1M".into());
     }
+    raise_descriptor_limit();
     let memory = usize::try_from(options.memory).map_err(|error| failure("--memory", error))?;
     let on_loss = |loss: &efio::Loss| say_error(&format!("efio: {loss}"));
     let efio = Efio::builder().memory_limit(memory).on_loss(on_loss).build()?;
@@ -87,4 +89,12 @@ fn service(options: &Serve) -> Result<Service, Failure> {
         },
     };
     Ok(Service::new(efio, root, settings))
+}
+
+/// A connection may need two descriptors, and the usual limit of 1,024 is only the one that a process starts with.
+fn raise_descriptor_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Refused: then fewer clients at a time, each answered 503 where it matters.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }

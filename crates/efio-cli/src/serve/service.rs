@@ -89,8 +89,14 @@ impl Service {
 
     /// The answer that an event brings, if it brings one.
     pub fn answered(&mut self, event: &Event) -> Option<Answered> {
-        let (key, op) = self.questions.remove(&event.fd())?;
-        Some(Answered { key, question: event.fd(), answer: self.efio.take(op) })
+        let question = event.fd();
+        let (key, op) = *self.questions.get(&question)?;
+        let answer = self.efio.take(op);
+        if answer.as_ref().is_err_and(efio::Error::is_would_block) {
+            return None;
+        }
+        self.questions.remove(&question);
+        Some(Answered { key, question, answer })
     }
 
     /// The head of a response, and its text if it has one, as bytes.

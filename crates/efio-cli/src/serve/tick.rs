@@ -26,8 +26,10 @@ impl Tick {
     /// # Errors
     /// The system's own, when it gives no timer.
     pub fn start(registry: &Registry, token: mio::Token) -> io::Result<Self> {
+        // Taken before the timer starts: an expiry that came before `next` would find nothing due.
+        let next = Instant::now() + PERIOD;
         let source = source::Source::start(registry, token, PERIOD)?;
-        Ok(Self { source, next: Instant::now() + PERIOD, lateness: Histogram::default() })
+        Ok(Self { source, next, lateness: Histogram::default() })
     }
 
     /// The timer's descriptor is readable.
