@@ -126,7 +126,11 @@ impl Efio {
 
     fn open_name(&self, dir: Option<&Dir>, path: &Path, options: &OpenOptions) -> Result<Fd> {
         let engine = self.check_alive(Operation::Open)?;
-        let name = name_of(dir, path, Operation::Open)?;
+        // The name is looked up later, and again when it is made durable: not from wherever the process is by then.
+        let absolute = (dir.is_none() && path.is_relative() && !engine.platform.is_virtual())
+            .then(|| std::path::absolute(path))
+            .and_then(std::io::Result::ok);
+        let name = name_of(dir, absolute.as_deref().unwrap_or(path), Operation::Open)?;
         engine.commons.open(name, path.to_path_buf(), options)
     }
 

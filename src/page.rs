@@ -402,6 +402,15 @@ impl Pool {
         self.layout.size()
     }
 
+    /// Pages that a take would find, the floor's not counted; memory not cut yet counts as medium pages.
+    pub(crate) fn pages_free(&self) -> usize {
+        // ORDER: Relaxed; counts for hints, pair with those in `take_from`, `shelve` and `cut`.
+        let free = Class::ALL.map(|class| self.shelves[class as usize].free.load(Ordering::Relaxed));
+        // ORDER: Relaxed; as above.
+        let uncut = self.uncut.load(Ordering::Relaxed).div_ceil(MEDIUM);
+        (free.into_iter().sum::<u32>() + uncut) as usize
+    }
+
     /// Bytes of the pages that are taken.
     pub(crate) fn bytes_in_use(&self) -> usize {
         // ORDER: Relaxed; a count, pairs with the fetch_add in `take_from` and the fetch_sub in `put`.

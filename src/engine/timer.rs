@@ -91,7 +91,12 @@ impl Engine {
         let grow = self.watch_growth(&mut timer.growth, now_ns);
         let next = timer.due.peek().map(|Reverse((at_ns, _, _))| *at_ns);
         let growth_ns = u64::try_from(self.commons.limits.thread_growth.as_nanos()).unwrap_or(u64::MAX);
-        let watch = timer.growth.watching.then(|| now_ns.saturating_add(growth_ns));
+        // Waiters whose turn came and went without a page of theirs being used: the next ones are told.
+        let waiting = self.commons.has_waiters();
+        if waiting {
+            self.commons.serve_waiters();
+        }
+        let watch = (timer.growth.watching || waiting).then(|| now_ns.saturating_add(growth_ns));
         let next = [next, watch].into_iter().flatten().min();
         let sleep = next.map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now_ns)));
         timer.looked_ns = now_ns;

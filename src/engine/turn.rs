@@ -61,6 +61,7 @@ impl Engine {
     pub(crate) fn has_work(&self) -> bool {
         !self.commons.submissions.is_empty()
             || self.commons.pool.wants_refill()
+            || self.commons.waiters_due()
             || lock(&self.lanes).has_runnable()
     }
 
@@ -98,15 +99,15 @@ impl Engine {
         }
     }
 
+    /// Cuts new pages where they run low, and tells those who wait for one.
     fn refill(&self) -> bool {
-        if !self.commons.pool.wants_refill() {
-            return false;
-        }
-        let added = self.commons.pool.refill();
-        if added {
+        let wanted = self.commons.pool.wants_refill();
+        let added = wanted && self.commons.pool.refill();
+        if added || self.commons.waiters_due() {
             self.commons.serve_waiters();
+            return true;
         }
-        added
+        false
     }
 
     /// Takes a job and gives it to the backend, which for real disks means that it is done afterwards.

@@ -14,7 +14,8 @@ use crate::table::Table;
 
 use super::Slot;
 use super::note::Notes;
-use super::state::{LastAnswer, mail, want};
+use super::state::LastAnswer;
+use super::waiters::Waiters;
 
 /// How long the timer sleeps, for those who wonder whether it must be woken.
 const FOR_EVER: u64 = u64::MAX;
@@ -41,7 +42,7 @@ pub(crate) struct Commons {
     pub(crate) clock: Clock,
     pub(crate) submissions: IndexList,
     pub(crate) dirty: IndexList,
-    pub(crate) waiters: IndexList,
+    pub(crate) waiters: Waiters,
     /// Bytes accepted, in a file, and reported as lost, over the module's life.
     pub(crate) totals: Totals,
 }
@@ -93,7 +94,7 @@ impl Commons {
             },
             submissions: IndexList::new(),
             dirty: IndexList::new(),
-            waiters: IndexList::new(),
+            waiters: Waiters::new(),
             totals: Totals {
                 accepted: AtomicU64::new(0),
                 written: AtomicU64::new(0),
@@ -205,51 +206,16 @@ impl Commons {
         }
     }
 
-    /// Sends everyone who waits for a page to try again.
-    ///
-    /// Who comes too late waits anew, so nobody is forgotten; the pool's pages are the bound of a round.
-    pub(crate) fn serve_waiters(&self) {
-        // ORDER: SeqCst pairs with the fence in `wait_for_page`: either this sees the waiter, or the waiter's second
-        // look sees the pages that went back before.
-        fence(Ordering::SeqCst);
-        if self.waiters.is_empty() {
-            return;
-        }
-        for index in self.waiters.take_all(&self.by_waiter()) {
-            if let Some(slot) = self.table.get(index) {
-                let taken = slot.want.take(want::PAGE | want::WRITE | want::FILL);
-                if taken & want::WRITE != 0 {
-                    self.raise(slot, crate::event::Readiness::WRITABLE.bits());
-                }
-                if taken & want::FILL != 0 {
-                    self.post(slot, mail::FILL);
-                }
-            }
-        }
-    }
-
-    /// Queues a slot for a page, once. The caller has set what it wants, and looks once more afterwards.
-    pub(crate) fn wait_for_page(&self, slot: &Slot) {
-        if slot.want.set(want::PAGE) {
-            let _ = self.waiters.push(&self.by_waiter(), slot.index);
-        }
-        // ORDER: SeqCst pairs with the fence in `serve_waiters`.
-        fence(Ordering::SeqCst);
-        if self.pool.wants_refill() {
-            self.ring();
-        }
-    }
-
     /// Takes a page of `class`, or a smaller one that still holds `least` bytes, or a larger one; from the reserve only
     /// for a file that holds none.
-    pub(crate) fn take_page(&self, class: Class, least: usize, holds_none: bool) -> Option<Page> {
+    pub(crate) fn take_page(&self, class: Class, least: usize, most: usize, holds_none: bool) -> Option<Page> {
         let fits = |class: &Class| class.bytes() >= least;
         let page = Class::ALL
             .into_iter()
             .rev()
             .filter(|smaller| *smaller <= class)
             .filter(fits)
-            .chain(Class::ALL.into_iter().filter(|larger| *larger > class))
+            .chain(Class::ALL.into_iter().filter(|larger| *larger > class && larger.bytes() <= most))
             .find_map(|class| self.pool.take(class))
             .or_else(|| {
                 (holds_none && least <= Class::Small.bytes()).then(|| self.pool.take_floor()).flatten()

@@ -33,6 +33,7 @@ pub(crate) mod poll;
 pub(crate) mod read;
 pub(crate) mod state;
 pub(crate) mod sync;
+pub(crate) mod waiters;
 pub(crate) mod window;
 pub(crate) mod write;
 

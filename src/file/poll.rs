@@ -53,7 +53,7 @@ impl Commons {
         if held > 0 && held as usize + Class::Small.bytes() / GRANULE > limit as usize {
             return false;
         }
-        let page = self.take_page(Class::Small, 1, held == 0);
+        let page = self.take_page(Class::Small, 1, Class::Large.bytes(), held == 0);
         page.is_some_and(|page| {
             self.pool.put(page);
             true

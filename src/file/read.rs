@@ -277,8 +277,7 @@ impl Commons {
     pub(crate) fn drop_window_page(&self, raw: *mut u8) {
         if !raw.is_null() {
             // SAFETY: a page of the window came from `Page::into_raw` in the fill, and leaves the window once.
-            self.pool.put(unsafe { Page::from_raw(raw) });
-            self.serve_waiters();
+            self.page_back(unsafe { Page::from_raw(raw) });
         }
     }
 
