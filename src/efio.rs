@@ -82,10 +82,16 @@ impl Efio {
         &self.front.engine
     }
 
+    /// This process is a fork of the one that made the module.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.front.fork_generation != fork_generation()
+    }
+
     /// Refuses in a fork of the process that made the module.
     #[inline]
     pub(crate) fn check(&self, operation: Operation) -> Result<&Engine> {
-        if self.front.fork_generation != fork_generation() {
+        if self.is_forked() {
             return Err(Error::plain(ErrorKind::Forked, operation, None));
         }
         Ok(&self.front.engine)

@@ -185,9 +185,8 @@ impl File {
     }
 
     fn end(&mut self, flags: u64, operation: Operation) -> Result<()> {
-        if !std::mem::take(&mut self.open) {
-            return Err(Error::stale(operation, self.fd));
-        }
+        self.check(operation)?;
+        self.open = false;
         let answer = self.commons().close_owned(self.slot(), self.fd, flags, operation);
         if self.efio.engine().is_stopped() {
             // The module has ended around this file: what it still holds is written and closed here.
@@ -203,6 +202,14 @@ impl File {
         Blocking { file: self }
     }
 
+    /// The file is open, and this process is the one that opened it.
+    fn check(&self, operation: Operation) -> Result<()> {
+        if self.efio.is_forked() {
+            return Err(Error::plain(ErrorKind::Forked, operation, Some(self.fd)));
+        }
+        if self.open { Ok(()) } else { Err(Error::stale(operation, self.fd)) }
+    }
+
     /// Takes bytes in as `ef_write` does.
     ///
     /// # Errors
@@ -214,6 +221,7 @@ impl File {
         if bytes.len() <= room
             && !self.slot().state.glance().has(flag::POISONED | flag::ENDING)
             && !bytes.is_empty()
+            && !self.efio.is_forked()
         {
             self.copy_in(bytes);
             return Ok(bytes.len());
@@ -244,9 +252,7 @@ impl File {
         let mut taken = 0;
         let mut patience = Patience::new();
         loop {
-            if !self.open {
-                return Err(Error::stale(Operation::Write, self.fd));
-            }
+            self.check(Operation::Write)?;
             let (slot, commons) = (self.slot(), self.commons());
             if let Some(error) = refusal(slot, slot.state.load(), self.fd, Caller::Owner) {
                 let error = commons.refuse_unless_open(slot, error);
@@ -301,9 +307,7 @@ impl File {
     }
 
     fn read_some(&mut self, into: &mut [u8]) -> Result<usize> {
-        if !self.open {
-            return Err(Error::stale(Operation::Read, self.fd));
-        }
+        self.check(Operation::Read)?;
         let engine = self.efio.engine();
         let slot = self.slot();
         let mut reader = slot.owner_reader();
@@ -318,9 +322,7 @@ impl File {
     /// The bytes at the front of the window; asks for some when there are none.
     fn lend(&mut self) -> Result<&[u8]> {
         loop {
-            if !self.open {
-                return Err(Error::stale(Operation::Read, self.fd));
-            }
+            self.check(Operation::Read)?;
             let mut reader = self.slot().owner_reader();
             let seen = self.slot().state.load();
             let (start, len) = if seen.has(flag::WRITING | flag::STALE_WINDOW) {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Operation};
+use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::file::Slot;
 use crate::file::state::{Phase, flag, mail};
@@ -204,6 +205,20 @@ impl Engine {
         let loss = Loss { fd: slot.fd(), token: slot.token(), bytes, path, error };
         // A hook that panics ends nothing: the losses are counted all the same.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&loss)));
+    }
+
+    /// The engine's own code panicked: every file answers so from here on, and its loop is told.
+    pub(super) fn fail_all(&self) {
+        for (_, slot) in self.commons.table.iter() {
+            if !matches!(slot.state.load().phase(), Phase::Opening | Phase::Open | Phase::Closing) {
+                continue;
+            }
+            let error = Error::plain(ErrorKind::Panicked, Operation::Poll, Some(slot.fd()));
+            slot.with_report(|report| report.error.get_or_insert(error).kind());
+            slot.state.set(flag::POISONED);
+            let bits = Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;
+            self.commons.raise(slot, bits.bits());
+        }
     }
 
     /// Ends what the last drop of a module ends.

@@ -4,6 +4,7 @@
 //! 10 ms, the timer adds a worker, up to the limit. A worker that had nothing to do for a while retires; the last one
 //! sleeps without a deadline.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
@@ -90,8 +91,13 @@ impl Engine {
         IS_ENGINE.with(|is| is.set(true));
         let mut worker = self.worker();
         loop {
-            if self.turn(&mut worker) == Turned::Something {
-                continue;
+            match catch_unwind(AssertUnwindSafe(|| self.turn(&mut worker))) {
+                Ok(Turned::Something) => continue,
+                Ok(Turned::Nothing) => {}
+                Err(_) => {
+                    self.fail_all();
+                    break;
+                }
             }
             if self.is_stopped() {
                 break;
@@ -133,6 +139,12 @@ impl Engine {
     }
 
     fn run_timer(self: Arc<Self>) {
+        if catch_unwind(AssertUnwindSafe(|| self.keep_time())).is_err() {
+            self.fail_all();
+        }
+    }
+
+    fn keep_time(self: &Arc<Self>) {
         // Refused only where signals cannot be blocked at all; the jobs work all the same.
         let _ = block_signals();
         IS_ENGINE.with(|is| is.set(true));
