@@ -206,6 +206,11 @@ impl Commons {
         }
     }
 
+    /// Half of the pool is in use: reading ahead holds back.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.pool.bytes_in_use() > self.pool.bytes_limit() / 2
+    }
+
     /// Takes a page of `class`, or a smaller one that still holds `least` bytes, or a larger one; from the reserve only
     /// for a file that holds none.
     pub(crate) fn take_page(&self, class: Class, least: usize, most: usize, holds_none: bool) -> Option<Page> {

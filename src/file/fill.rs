@@ -1,7 +1,8 @@
 //! Filling: the actor reads a file ahead into its window, one job at a time.
 //!
 //! The first piece of an epoch is as large as the file seems to need, up to 64 KiB; when the reader goes on, pieces are
-//! 1 MiB. Filling pauses when the window is full and ends at the end of the file or at an error, which travel in the
+//! 1 MiB. Once half of the module's pages are in use a window is one piece of 64 KiB, so that readers who have stopped
+//! reading do not hold what others need. Filling pauses when the window is full and ends at the end of the file or at an error, which travel in the
 //! window behind the bytes before them. A fill whose epoch is over is dropped on arrival.
 #![allow(unsafe_code, reason = "turns the word of a page back into the page")]
 
@@ -14,7 +15,7 @@ use crate::page::{Class, Page};
 use super::Slot;
 use super::commons::Commons;
 use super::control::{Control, Polled};
-use super::state::want;
+use super::state::{flag, want};
 use super::window::{Filled, WINDOW_PAGES};
 
 /// What the actor knows of reading ahead.
@@ -38,8 +39,7 @@ impl Control {
         if self.busy.fill || self.fill.ended || !slot.read.is_ahead() || self.busy.barrier {
             return;
         }
-        let seen = slot.state.load();
-        if seen.shares_offset() && !self.poisoned && slot.write.accepted() > slot.written() {
+        if self.reads_unwritten(slot) {
             // A reader sees what this file wrote: that goes out first, and the fill follows it.
             self.flush.target = self.flush.target.max(slot.write.accepted());
             self.drive_write(slot, commons, out);
@@ -51,9 +51,10 @@ impl Control {
         if epoch != self.fill.epoch {
             self.fill = Fill { epoch, offset: start, ..Fill::default() };
         }
-        let allowed = (commons.limits.read_ahead / Class::Large.bytes()).clamp(1, WINDOW_PAGES);
+        let wide = (commons.limits.read_ahead / Class::Large.bytes()).clamp(1, WINDOW_PAGES);
+        let allowed = if commons.is_tight() { 1 } else { wide };
         while slot.read.pages() >= allowed {
-            if allowed < WINDOW_PAGES || slot.read.pause() {
+            if slot.read.pause(allowed) {
                 return;
             }
         }
@@ -69,11 +70,25 @@ impl Control {
         out.job(slot, self.device, Kind::Fill, Work::Fill { handle, offset: self.fill.offset, into });
     }
 
+    /// The next piece may hold what is accepted and not written: anything may where one offset serves both sides, what
+    /// reaches the end where writes go to the end.
+    fn reads_unwritten(&self, slot: &Slot) -> bool {
+        let seen = slot.state.load();
+        if !seen.has(flag::WRITE) || self.poisoned || slot.write.accepted() <= slot.written() {
+            return false;
+        }
+        let (_, start) = slot.read.epoch();
+        let reach = start.max(self.fill.offset) + Class::Large.bytes() as u64;
+        seen.shares_offset() || reach >= slot.size()
+    }
+
     /// A page for the next piece; without one the file waits for the pool.
     fn page_to_fill(&self, slot: &Slot, commons: &Commons) -> Option<Page> {
         let left = slot.size().saturating_sub(self.fill.offset);
         let class = match left {
-            _ if self.fill.pieces > 0 && left > Class::Medium.bytes() as u64 => Class::Large,
+            _ if self.fill.pieces > 0 && left > Class::Medium.bytes() as u64 && !commons.is_tight() => {
+                Class::Large
+            }
             0..=4096 => Class::Small,
             _ => Class::Medium,
         };

@@ -127,7 +127,11 @@ impl Commons {
             let cursor = reader.place().cursor;
             match reader.front(|page| self.drop_window_page(page)) {
                 Some(front) if front.len > cursor => return Ok(true),
-                Some(_) => return self.read_verdict(fd, reader).map(|_| false),
+                Some(_) => {
+                    if let Some(verdict) = self.read_verdict(slot, fd, reader) {
+                        return verdict.map(|_| false);
+                    }
+                }
                 None => self.ask_for_more(slot, fd, reader)?,
             }
         }
@@ -208,7 +212,7 @@ impl Commons {
         let cursor = if front.epoch == place.epoch { place.cursor } else { 0 };
         let left = (front.len - cursor) as usize;
         if left == 0 {
-            return Some(self.read_verdict(fd, reader));
+            return self.read_verdict(slot, fd, reader);
         }
         let bytes = left.min(into.len());
         let start = page_start(front.page).wrapping_add(cursor as usize);
@@ -235,6 +239,7 @@ impl Commons {
     #[inline]
     pub(crate) fn advance(&self, slot: &Slot, reader: &mut Reader<'_>, bytes: usize) {
         let place = reader.place();
+        place.end_doubted = false;
         place.offset += bytes as u64;
         place.cursor += bytes as u32;
         let cursor = place.cursor;
@@ -261,17 +266,26 @@ impl Commons {
         place.nowait_spent = false;
     }
 
-    /// The window's front has no bytes left, but a verdict: the end of the file, or an error at this offset.
+    /// The window's front has no bytes left, but a verdict: the end of the file, or an error at this offset. `None`: the
+    /// end is that of a moment before this file was written to, so it has to be asked for again.
     #[cold]
-    fn read_verdict(&self, fd: Fd, reader: &mut Reader<'_>) -> Result<usize> {
+    fn read_verdict(&self, slot: &Slot, fd: Fd, reader: &mut Reader<'_>) -> Option<Result<usize>> {
         let offset = reader.place().offset;
-        let Some(verdict) = reader.pop() else { return Ok(0) };
+        let Some(verdict) = reader.pop() else { return Some(Ok(0)) };
         self.drop_window_page(verdict.page);
-        reader.place().nowait_spent = false;
-        if verdict.errno == 0 {
-            return Ok(0);
+        let place = reader.place();
+        place.nowait_spent = false;
+        let doubted = std::mem::take(&mut place.end_doubted);
+        if verdict.errno != 0 {
+            return Some(Err(Error::os(Operation::Read, verdict.errno).with_fd(fd).with_offset(offset)));
         }
-        Err(Error::os(Operation::Read, verdict.errno).with_fd(fd).with_offset(offset))
+        let seen = slot.state.load();
+        let behind = slot.write.accepted() > slot.written() || offset < slot.size();
+        if seen.has(flag::WRITE) && !seen.has(flag::POISONED) && behind && !doubted {
+            place.end_doubted = true;
+            return None;
+        }
+        Some(Ok(0))
     }
 
     pub(crate) fn drop_window_page(&self, raw: *mut u8) {
@@ -302,6 +316,7 @@ impl Commons {
             Ok(bytes) => {
                 let whole = bytes == into.len();
                 let place = reader.place();
+                place.end_doubted = false;
                 place.offset += bytes as u64;
                 place.nowait_spent = !whole && bytes > 0;
                 place.small_reads =
@@ -327,9 +342,10 @@ impl Commons {
 
     /// Has the window filled from `offset` on.
     fn begin_ahead(&self, slot: &Slot, reader: &mut Reader<'_>, offset: u64) {
-        let spent = reader.place().nowait_spent;
+        let before = *reader.place();
         reader.begin_epoch(offset);
-        reader.place().nowait_spent = spent;
+        let place = reader.place();
+        (place.nowait_spent, place.end_doubted) = (before.nowait_spent, before.end_doubted);
         if reader.ask_ahead() {
             self.post(slot, mail::FILL);
         }

@@ -50,6 +50,8 @@ pub(crate) struct Place {
     pub(crate) nowait_spent: bool,
     /// Small reads in a row that a first try answered.
     pub(crate) small_reads: u8,
+    /// The end was met here but may be that of an earlier moment: it is asked for once more.
+    pub(crate) end_doubted: bool,
 }
 
 /// What releasing the claim asks of the holder.
@@ -185,10 +187,10 @@ impl ReadSide {
 
     /// The actor stops for want of room; false when there is room after all.
     #[must_use]
-    pub(crate) fn pause(&self) -> bool {
+    pub(crate) fn pause(&self, allowed: usize) -> bool {
         // ORDER: AcqRel: either the reader's swap in `pop` comes later and finds this, or its pop is seen below.
         self.paused.swap(1, Ordering::AcqRel);
-        if self.ring.is_full() {
+        if self.ring.len() >= allowed {
             return true;
         }
         // ORDER: AcqRel: as above.
