@@ -243,9 +243,7 @@ impl Commons {
         place.offset += bytes as u64;
         place.cursor += bytes as u32;
         let cursor = place.cursor;
-        if let Some(front) = reader.front(|_| ())
-            && cursor == front.len
-        {
+        if reader.front(|_| ()).is_some_and(|front| cursor == front.len) {
             self.use_up(slot, reader);
         }
     }
@@ -311,7 +309,7 @@ impl Commons {
             return None;
         }
         // ORDER: Acquire: set by the actor before the file was open.
-        let handle = Handle(slot.handle.load(Ordering::Acquire).cast_signed());
+        let handle = Handle(slot.handle.load(Ordering::Acquire) as i32);
         match nowait(handle, place.offset, into) {
             Ok(bytes) => {
                 let whole = bytes == into.len();
