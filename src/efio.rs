@@ -314,12 +314,9 @@ impl Efio {
             }
             futex::wait(slot.pending.word(), word, Some(left.min(RESERVATION_CHECK)));
         }
-        if slot.pending.release_closed()
-            && let Some(answer) = engine.commons.take_closed(slot, fd)
-        {
-            return answer;
-        }
-        Err(Error::plain(ErrorKind::TimedOut, Operation::Close, Some(fd)))
+        let there = slot.pending.release_closed();
+        let answer = if there { engine.commons.take_closed(slot, fd) } else { None };
+        answer.unwrap_or_else(|| Err(Error::plain(ErrorKind::TimedOut, Operation::Close, Some(fd))))
     }
 
     /// Drops what is not written yet, removes an atomic file that has no name yet, and closes.

@@ -118,10 +118,8 @@ impl Engine {
     /// Deals with the entries whose time has come.
     fn serve_due(&self, timer: &mut Timer, now_ns: u64) {
         let mut clean = Vec::new();
-        while let Some(Reverse((at_ns, index, why))) = timer.due.peek().copied()
-            && at_ns <= now_ns
-        {
-            timer.due.pop();
+        while timer.due.peek().is_some_and(|Reverse((at_ns, _, _))| *at_ns <= now_ns) {
+            let Some(Reverse((_, index, why))) = timer.due.pop() else { break };
             let Some(slot) = self.commons.table.get(index) else { continue };
             match why {
                 Why::Asked => self.commons.post(slot, mail::PAGE),

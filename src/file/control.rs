@@ -96,9 +96,8 @@ impl Commons {
 
 impl Control {
     fn step(&mut self, hints: u32, slot: &Slot, commons: &Commons, out: &mut Polled) {
-        if hints & mail::OPEN != 0
-            && let Some(request) = slot.take_request()
-        {
+        let request = if hints & mail::OPEN != 0 { slot.take_request() } else { None };
+        if let Some(request) = request {
             self.begin(*request, slot, out);
         }
         if hints & mail::DONE != 0 {

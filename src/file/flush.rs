@@ -95,11 +95,12 @@ impl Control {
     /// Gives back the pages at the front that are wholly in the file.
     fn drop_used_pages(&mut self, slot: &Slot, commons: &Commons) {
         let mut dropped = false;
-        while let Some(page) = self.flush.pages.front()
-            && page.placement.sequence == self.flush.next
-            && page.len == self.flush.used
-        {
-            let page = page.page;
+        let used_up = |flush: &Flush| {
+            let front = flush.pages.front();
+            let front = front.filter(|page| page.placement.sequence == flush.next && page.len == flush.used);
+            front.map(|page| page.page)
+        };
+        while let Some(page) = used_up(&self.flush) {
             self.flush.pages.pop_front();
             self.flush.next = self.flush.next.wrapping_add(1);
             self.flush.used = 0;
@@ -122,9 +123,7 @@ impl Control {
         if self.busy.write || self.busy.barrier || self.poisoned {
             return;
         }
-        if let Some(stall) = &self.flush.stall
-            && out.now_ns < stall.retry_at_ns
-        {
+        if self.flush.stall.as_ref().is_some_and(|stall| out.now_ns < stall.retry_at_ns) {
             return;
         }
         let limit =

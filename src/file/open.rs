@@ -191,7 +191,7 @@ impl Control {
                 self.staged = opened.staged;
                 slot.set_size(opened.size);
                 // ORDER: Release: read by a first try once the state says OPEN.
-                slot.handle.store(opened.handle.0.cast_unsigned(), Ordering::Release);
+                slot.handle.store(opened.handle.0 as u32, Ordering::Release);
                 if self.setup.durability == Durability::EveryWrite && self.sync.name_owed {
                     // Its writes are durable by themselves; its name is made so once, now.
                     self.sync.unasked = true;

@@ -73,7 +73,7 @@ impl Commons {
         let may_try = seen.has(flag::NOWAIT) && !place.nowait_spent && !unwritten && !slot.read.is_ahead();
         if !ready && may_try && !seen.has(flag::WRITING) {
             // ORDER: Acquire: set by the actor before the file was open.
-            let handle = Handle(slot.handle.load(Ordering::Acquire).cast_signed());
+            let handle = Handle(slot.handle.load(Ordering::Acquire) as i32);
             ready = nowait(handle, place.offset, &mut [0]).is_ok();
         }
         if let Some(reader) = reader {

@@ -92,9 +92,8 @@ impl Commons {
         let mut queue = lock(&self.waiters.queue);
         queue.extend(self.waiters.list.take_all(&self.by_waiter()));
         let mut pages = self.pool.pages_free();
-        while pages > 0
-            && let Some(index) = queue.pop_front()
-        {
+        while pages > 0 {
+            let Some(index) = queue.pop_front() else { break };
             if self.tell_waiter(index) {
                 pages -= 1;
             }

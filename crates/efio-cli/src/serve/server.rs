@@ -189,9 +189,8 @@ impl Server {
                 }
                 Some(connection)
             });
-            if let Some(key) = added
-                && let Some(connection) = connections.get(key)
-            {
+            let added = added.and_then(|key| Some((key, connections.get(key)?)));
+            if let Some((key, connection)) = added {
                 self.deadlines.set(connection.armed, key);
                 queue(&mut self.work, key, connection);
             }
