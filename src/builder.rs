@@ -131,15 +131,17 @@ impl Builder {
         self
     }
 
-    /// Wakes the loop by a function. It is called on an engine thread, must not wait, and may be called while nobody
-    /// sleeps. One that panics is contained and counted.
+    /// Wakes the loop by a function. It is called on whatever thread has the news: an engine thread, or one inside a
+    /// call of this module. It must not wait nor call the module, and may be called while nobody sleeps. One that
+    /// panics is contained and counted: see [`Efio::contained_panics`].
     #[must_use]
     pub fn wake_with(mut self, wake: impl Fn() + Send + Sync + 'static) -> Self {
         self.waking = Waking::Function(Box::new(wake));
         self
     }
 
-    /// Is told, while the module ends, of every file that lost bytes or whose error nobody took.
+    /// Is told, while the module ends and on the thread that ends it, of every file that lost bytes or whose error
+    /// nobody took. One that panics is contained and counted: see [`Efio::contained_panics`].
     #[must_use]
     pub fn on_loss(mut self, hook: impl Fn(&Loss) + Send + Sync + 'static) -> Self {
         self.on_loss = Some(Box::new(hook));

@@ -356,6 +356,22 @@ impl Efio {
         self.front.inbox.clone()
     }
 
+    /// How often a function of the program's own, given to [`Builder::wake_with`] or [`Builder::on_loss`], has panicked.
+    ///
+    /// Such a panic goes through the program's panic hook like any other, and ends there: no thread, no file and no
+    /// event is lost by it. But the loop that a wake function failed to wake finds its events only when something else
+    /// wakes it; so a program that gives one looks at this number now and then.
+    ///
+    /// ```
+    /// let efio = efio::Efio::builder().wake_with(|| ()).build()?;
+    /// assert_eq!(efio.contained_panics(), 0);
+    /// # Ok::<(), efio::Error>(())
+    /// ```
+    #[must_use]
+    pub fn contained_panics(&self) -> u64 {
+        self.engine().commons.news.panics()
+    }
+
     /// One turn of the engine of a module on a simulated disk, at the present moment of its clock. False: nothing is to
     /// be done now.
     #[cfg(feature = "sim")]

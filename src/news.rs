@@ -25,13 +25,15 @@ pub(crate) struct News {
     /// The oldest slot of what the last drain left.
     left: Mutex<Option<u32>>,
     wakes: AtomicU64,
+    /// Panics of the program's own functions, contained.
     panics: AtomicU64,
 }
 
 impl fmt::Debug for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // ORDER: Relaxed: a figure for people.
-        f.debug_struct("News").field("wakes", &self.wakes.load(Ordering::Relaxed)).finish_non_exhaustive()
+        let wakes = self.wakes.load(Ordering::Relaxed);
+        f.debug_struct("News").field("wakes", &wakes).field("panics", &self.panics()).finish_non_exhaustive()
     }
 }
 
@@ -62,16 +64,20 @@ impl News {
             // ORDER: Relaxed: a count.
             self.wakes.fetch_add(1, Ordering::Relaxed);
             self.sleeper.wake();
-            if catch_unwind(AssertUnwindSafe(&self.wake)).is_err() {
-                // ORDER: Relaxed: a count.
-                self.panics.fetch_add(1, Ordering::Relaxed);
-            }
+            self.contain(&self.wake);
         }
     }
 
-    /// Hands the slots that have news to `visit`, oldest first, until it returns false (that slot counts as
-    /// visited). A drain that meets another one
-    /// at work gets nothing.
+    /// Calls a function of the program's own; one that panics ends nothing of ours and is counted.
+    pub(crate) fn contain(&self, function: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(function)).is_err() {
+            // ORDER: Relaxed: a count.
+            self.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands the slots that have news to `visit`, oldest first, until it returns false (that slot counts as visited).
+    /// A drain that meets another one at work gets nothing.
     pub(crate) fn drain(&self, links: &impl Links, mut visit: impl FnMut(u32) -> bool) {
         let mut left = match self.left.try_lock() {
             Ok(left) => left,
@@ -116,15 +122,39 @@ impl News {
         !self.ready.is_empty() || self.left.try_lock().is_ok_and(|left| left.is_some())
     }
 
-    /// Wake-ups sent.
-    pub(crate) fn wakes(&self) -> u64 {
-        // ORDER: Relaxed: a count.
-        self.wakes.load(Ordering::Relaxed)
-    }
-
-    /// Wake functions that panicked.
+    /// Panics of the program's own functions so far.
     pub(crate) fn panics(&self) -> u64 {
         // ORDER: Relaxed: a count.
         self.panics.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, not(efio_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::AtomicU32;
+
+    struct Two([AtomicU32; 2]);
+
+    impl Links for Two {
+        fn link(&self, index: u32) -> &AtomicU32 {
+            &self.0[index as usize]
+        }
+    }
+
+    #[test]
+    fn a_wake_function_that_panics_is_counted_and_loses_no_news() {
+        let links = Two(std::array::from_fn(|_| AtomicU32::new(0)));
+        let news = News::new(Box::new(|| panic!("the wake function's own fault")), Box::new(|| ()));
+        for (round, index) in [1, 0].into_iter().enumerate() {
+            news.push(&links, index);
+            assert_eq!(news.panics(), round as u64 + 1);
+            let mut seen = Vec::new();
+            news.drain(&links, |index| {
+                seen.push(index);
+                true
+            });
+            assert_eq!(seen, [index]);
+        }
     }
 }

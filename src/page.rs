@@ -126,12 +126,6 @@ impl Page {
         self.class.bytes()
     }
 
-    /// The size of the page.
-    #[inline]
-    pub(crate) fn class(&self) -> Class {
-        self.class
-    }
-
     /// The page as one word, for an `AtomicPtr<u8>`; never null. Its low bits are not zero: only
     /// [`from_raw`](Self::from_raw) can make use of it.
     #[inline]
@@ -347,12 +341,6 @@ impl Pool {
         // follows the push is ordered after it; pairs with the fetch_sub in `take_from`.
         shelf.free.fetch_add(1, Ordering::Relaxed);
         shelf.stack.push(&self.granules, index);
-    }
-
-    /// Whether `class` has fewer free pages than its low-water mark: 64 small, 8 medium, 2 large.
-    pub(crate) fn is_low(&self, class: Class) -> bool {
-        // ORDER: Relaxed; a hint, pairs with the counts in `take_from` and `shelve`.
-        self.shelves[class as usize].free.load(Ordering::Relaxed) < class.low_water()
     }
 
     /// Whether a take has failed, or left its class low while there is memory to cut, since the last

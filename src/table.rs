@@ -261,11 +261,6 @@ impl<T> Table<T> {
         // ORDER: Acquire pairs with the fetch_add and fetch_sub in `claim` and `release`.
         self.used.load(Ordering::Acquire)
     }
-
-    /// How many indexes there are.
-    pub(crate) fn limit(&self) -> u32 {
-        self.limit
-    }
 }
 
 /// Drops the slots of a chunk and frees its memory.

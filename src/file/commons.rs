@@ -213,7 +213,13 @@ impl Commons {
 
     /// Takes a page of `class`, or a smaller one that still holds `least` bytes, or a larger one; from the reserve only
     /// for a file that holds none.
-    pub(crate) fn take_page(&self, class: Class, least: usize, most: usize, holds_none: bool) -> Option<Page> {
+    pub(crate) fn take_page(
+        &self,
+        class: Class,
+        least: usize,
+        most: usize,
+        holds_none: bool,
+    ) -> Option<Page> {
         let fits = |class: &Class| class.bytes() >= least;
         let page = Class::ALL
             .into_iter()

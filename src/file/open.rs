@@ -16,6 +16,7 @@ use super::state::{Phase, flag, mail, want};
 
 /// What a caller leaves for the actor of a new slot.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it passes through the slot in a box")]
 pub(crate) enum Request {
     Open(OpenRequest),
     /// A queued metadata call.

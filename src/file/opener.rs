@@ -199,7 +199,8 @@ impl Commons {
         if held > 0 && held + class.bytes() > limit {
             return Err(Room::FileFull);
         }
-        let page = self.take_page(class, whole, limit.saturating_sub(held), held == 0).ok_or(Room::PoolEmpty)?;
+        let page =
+            self.take_page(class, whole, limit.saturating_sub(held), held == 0).ok_or(Room::PoolEmpty)?;
         // ORDER: Relaxed: a count, taken down by the actor when the page goes back.
         side.held.fetch_add((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
         Ok(page)

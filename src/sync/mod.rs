@@ -10,6 +10,7 @@
 //! | `fence` | a cheap fence for the hot side, a heavy one for the rare side |
 //! | `futex` | sleep on a word, wake who sleeps on it |
 //! | `poison` | "a thread panicked in here" |
+//! | `seats` | which of up to 64 threads sleep for want of work |
 //! | `wake` | one wake-up in flight, and a thread that sleeps without losing one |
 //! | `zeroed` | large arrays of atomics that cost memory only where they are used |
 //!

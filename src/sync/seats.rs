@@ -71,10 +71,4 @@ impl Seats {
         self.idle.fetch_and(!bit, Ordering::AcqRel);
         woken
     }
-
-    /// How many sleep now.
-    pub(crate) fn idle_count(&self) -> u32 {
-        // ORDER: Relaxed: a hint.
-        self.idle.load(Ordering::Relaxed).count_ones()
-    }
 }

@@ -25,11 +25,6 @@ pub(crate) const SOCKET_NOTE: &str = "it is a socket, not a regular file";
 /// The note of anything else.
 pub(crate) const ODD_NOTE: &str = "it is something else, not a regular file";
 
-/// True if the fault is: this is no regular file.
-pub(crate) fn is_not_regular(fault: &Fault) -> bool {
-    [FOLDER_NOTE, PIPE_NOTE, CHARACTER_NOTE, BLOCK_NOTE, SOCKET_NOTE, ODD_NOTE].contains(&fault.note)
-}
-
 /// How often a hidden name may turn out to be taken. 64 random bits clash never; a file system that is out of its
 /// mind must not hold a thread for ever.
 const HIDDEN_TRIES: u32 = 16;

@@ -53,7 +53,7 @@ fn only_slots_in_use_are_made() {
     assert_eq!(table.claim(), Some(0));
     assert_eq!(table.iter().count(), 64);
     assert_eq!((table.get(64), table.get(1_000_000), table.get(u32::MAX)), (None, None, None));
-    assert_eq!(Table::<u32>::new(u32::MAX, |index| index).unwrap().limit(), LIMIT_MAX);
+    assert_eq!(Table::<u32>::new(u32::MAX, |index| index).unwrap().limit, LIMIT_MAX);
 }
 
 #[test]

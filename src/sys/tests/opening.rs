@@ -11,12 +11,11 @@ use nix::sys::stat::Mode;
 use std::os::fd::BorrowedFd;
 
 use super::*;
-use crate::sys::open::{self, is_not_regular};
+use crate::sys::open;
 
 fn refused(bench: &Bench, work: OpenWork, errno: i32, note: &str) {
     let fault = bench.open(work).unwrap_err();
     assert_eq!((fault.errno, fault.note), (errno, note));
-    assert!(is_not_regular(&fault));
 }
 
 /// The flags of an open file, as the kernel has them.
@@ -83,7 +82,6 @@ fn a_missing_file_is_just_missing() {
     let bench = Bench::new();
     let fault = bench.open(reading(bench.name("missing"))).unwrap_err();
     assert_eq!((fault.errno, fault.note), (libc::ENOENT, ""));
-    assert!(!is_not_regular(&fault));
 }
 
 #[test]
