@@ -13,7 +13,7 @@ pub struct Totals {
     pub received: u64,
     /// Bytes sent to sockets.
     pub sent: u64,
-    /// Files that appeared under their names.
+    /// Uploads answered as stored.
     pub stored: u64,
     /// Transfers that did not come to their end.
     pub aborted: u64,
