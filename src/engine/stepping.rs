@@ -1,8 +1,6 @@
 //! Stepping: a module on a simulated disk has no threads; whoever waits turns its engine, and moves its clock.
 
-use std::sync::MutexGuard;
-
-use crate::sync::lock;
+use crate::sync::{MutexGuard, lock};
 
 use super::Engine;
 use super::turn::{Turned, Worker};
