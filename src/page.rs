@@ -285,11 +285,7 @@ impl Pool {
     /// touches memory. `None`: none is free now; `refill` is wanted then.
     #[inline]
     pub(crate) fn take(&self, class: Class) -> Option<Page> {
-        let has_more = || {
-            // ORDER: Relaxed; a hint, pairs with the store in `cut`.
-            self.uncut.load(Ordering::Relaxed) >= class.granules()
-        };
-        self.take_from(class as usize, class, class.low_water(), has_more)
+        self.take_from(class as usize, class, class.low_water(), || self.can_cut(class))
     }
 
     /// Takes a small page of the reserve, for a file that holds no page when the rest is gone.
@@ -388,6 +384,13 @@ impl Pool {
     /// Bytes of all pages there can be, the floor included.
     pub(crate) fn bytes_limit(&self) -> usize {
         self.layout.size()
+    }
+
+    /// Whether a refill would find memory for pages of `class` that was never cut, or was gathered.
+    #[inline]
+    pub(crate) fn can_cut(&self, class: Class) -> bool {
+        // ORDER: Relaxed; a hint, pairs with the store in `cut`.
+        self.uncut.load(Ordering::Relaxed) >= class.granules()
     }
 
     /// Pages that a take would find, the floor's not counted; memory not cut yet counts as medium pages.

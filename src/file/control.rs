@@ -206,7 +206,7 @@ impl Control {
             bits |= Readiness::SYNCED;
             self.sync.settle_all();
         }
-        if slot.want.take(want::WRITE) != 0 {
+        if slot.want.take(want::WRITE | want::TURN) != 0 {
             bits |= Readiness::WRITABLE;
         }
         if slot.read.take_want() {

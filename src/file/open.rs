@@ -141,7 +141,7 @@ impl Slot {
     fn begin_life(&self, generation: u32, token: u64) {
         self.pending.begin(generation);
         // PAGE stays: the slot may still stand in the queue for pages from its last life.
-        self.want.take(want::WRITE | want::READ | want::FILL | want::SHUT);
+        self.want.take(want::WRITE | want::TURN | want::READ | want::FILL | want::SHUT);
         self.set_written(0);
         self.set_durable(0);
         self.set_size(0);

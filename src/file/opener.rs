@@ -18,6 +18,9 @@ use super::write::{Caller, refusal};
 /// How often a writer looks again while another one opens the next page, which takes some 100 ns.
 const SPINS: u32 = 200;
 
+/// A file's limit has room for so many pages of the class it writes in, or the class is smaller.
+const PAGES_AT_LEAST: usize = 4;
+
 /// What the search for room came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -61,8 +64,11 @@ impl Patience {
                 slot.want.set(want::WRITE);
                 commons.wait_for_page(slot);
             }
-            Room::Contended | Room::FileFull | Room::OffsetTaken => {
+            Room::FileFull | Room::OffsetTaken => {
                 slot.want.set(want::WRITE);
+            }
+            Room::Contended => {
+                slot.want.set(want::TURN);
             }
         }
         self.asked = true;
@@ -85,11 +91,21 @@ const fn smaller(class: Class) -> Class {
 }
 
 impl Commons {
-    /// Tells those who were refused while a cell was in other hands, or for want of the file's own pages.
+    /// Tells those who were refused, for want of the file's own pages too.
     pub(crate) fn room_made(&self, slot: &Slot) {
-        let taken = slot.want.take(want::WRITE | want::READ | want::SHUT);
+        self.tell_refused(slot, want::WRITE);
+    }
+
+    /// Tells those who were refused only because a cell was in other hands. There is no more room than before, so those
+    /// who wait for that stay: a refused writer that gives the cell back would else tell itself.
+    pub(crate) fn turn_over(&self, slot: &Slot) {
+        self.tell_refused(slot, 0);
+    }
+
+    fn tell_refused(&self, slot: &Slot, room: u32) {
+        let taken = slot.want.take(room | want::TURN | want::READ | want::SHUT);
         let mut bits = Readiness::NONE;
-        if taken & want::WRITE != 0 {
+        if taken & (want::WRITE | want::TURN) != 0 {
             bits |= Readiness::WRITABLE;
         }
         if taken & want::READ != 0 {
@@ -126,7 +142,7 @@ impl Commons {
             return Some((next, before));
         }
         next.undo();
-        self.room_made(slot);
+        self.turn_over(slot);
         None
     }
 
@@ -147,7 +163,7 @@ impl Commons {
             (Ok(page), Some(base)) => (page, base),
             (page, _) => {
                 next.undo();
-                self.room_made(slot);
+                self.turn_over(slot);
                 return page.map_or_else(|room| room, |page| self.give_back(slot, page));
             }
         };
@@ -192,15 +208,25 @@ impl Commons {
         let held = side.held() as usize * GRANULE;
         // ORDER: Relaxed: set before the handle existed.
         let limit = side.held_limit.load(Ordering::Relaxed) as usize * GRANULE;
-        while held + class.bytes() > limit && class != Class::Small && smaller(class).bytes() >= whole {
+        // Near its limit a file waits, rather than go on in pages so small that each write of them is small too.
+        while class.bytes() * PAGES_AT_LEAST > limit
+            && class != Class::Small
+            && smaller(class).bytes() >= whole
+        {
             class = smaller(class);
         }
         // A file that holds nothing gets one page, whatever its limit.
         if held > 0 && held + class.bytes() > limit {
             return Err(Room::FileFull);
         }
+        // For the same reason one that holds pages waits for the refill of its class, while there is something to cut.
+        let least = match held {
+            0 => whole,
+            _ if self.pool.can_cut(class) => class.bytes(),
+            _ => smaller(class).bytes().max(whole),
+        };
         let page =
-            self.take_page(class, whole, limit.saturating_sub(held), held == 0).ok_or(Room::PoolEmpty)?;
+            self.take_page(class, least, limit.saturating_sub(held), held == 0).ok_or(Room::PoolEmpty)?;
         // ORDER: Relaxed: a count, taken down by the actor when the page goes back.
         side.held.fetch_add((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
         Ok(page)

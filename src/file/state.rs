@@ -298,6 +298,8 @@ pub(crate) mod want {
     pub(crate) const PAGE: u32 = 1 << 2;
     /// The actor waits for a page to fill.
     pub(crate) const FILL: u32 = 1 << 3;
+    /// A write was refused because another thread was at work with the cells.
+    pub(crate) const TURN: u32 = 1 << 5;
     /// The actor waits for a cell that somebody is opening, to shut it.
     pub(crate) const SHUT: u32 = 1 << 4;
 }

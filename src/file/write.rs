@@ -251,7 +251,7 @@ impl Commons {
         let index = self.notes.write(Sealed { page, len, placement: cell.placement() });
         let _ = slot.write.sealed.push(&self.notes, index);
         cell.empty();
-        self.room_made(slot);
+        self.turn_over(slot);
         self.post(slot, mail::PAGE);
     }
 }
