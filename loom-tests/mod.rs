@@ -4,6 +4,7 @@
 //! which it fails, or the model proves nothing. Twins live here, never in the code they imitate.
 
 mod fence;
+mod news;
 mod page;
 mod ready_list;
 mod sleeper;

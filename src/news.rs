@@ -10,7 +10,7 @@ use std::sync::TryLockError;
 use std::time::Duration;
 
 use crate::queue::{IndexList, Links, Taken};
-use crate::sync::{AtomicU64, Mutex, Ordering, Sleeper, WakeFlag};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Sleeper, WakeFlag};
 
 /// How the consumer is woken; must not block.
 pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
@@ -24,6 +24,8 @@ pub(crate) struct News {
     lower: Wake,
     /// The oldest slot of what the last drain left.
     left: Mutex<Option<u32>>,
+    /// A drain met another one at work.
+    missed: AtomicBool,
     wakes: AtomicU64,
     /// Panics of the program's own functions, contained.
     panics: AtomicU64,
@@ -47,6 +49,7 @@ impl News {
             wake,
             lower,
             left: Mutex::new(None),
+            missed: AtomicBool::new(false),
             wakes: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         }
@@ -60,10 +63,12 @@ impl News {
     }
 
     fn call(&self) {
+        // Whatever the flag says: who sleeps has looked at the list and not at the flag, which may still be up from news
+        // that a drain found before its pusher came to raise it.
+        self.sleeper.wake();
         if self.flag.raise() {
             // ORDER: Relaxed: a count.
             self.wakes.fetch_add(1, Ordering::Relaxed);
-            self.sleeper.wake();
             self.contain(&self.wake);
         }
     }
@@ -77,21 +82,51 @@ impl News {
     }
 
     /// Hands the slots that have news to `visit`, oldest first, until it returns false (that slot counts as visited).
-    /// A drain that meets another one at work gets nothing.
+    /// A drain that meets another one at work gets nothing, and the other one calls the consumer again.
     pub(crate) fn drain(&self, links: &impl Links, mut visit: impl FnMut(u32) -> bool) {
-        let mut left = match self.left.try_lock() {
-            Ok(left) => left,
-            Err(TryLockError::Poisoned(left)) => left.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        self.flag.lower();
+        let mut left = self.try_left();
+        if left.is_none() {
+            // ORDER: AcqRel: seen by the other drain once it has let go; if it has by now, this one goes on.
+            self.missed.swap(true, Ordering::AcqRel);
+            left = self.try_left();
+        }
+        let Some(left) = left else { return };
+        self.drain_locked(left, links, &mut visit);
+        // ORDER: AcqRel: after the lock was let go; pairs with the swap above.
+        if self.missed.swap(false, Ordering::AcqRel) {
+            // The call that the other one answered may have been the one for what came meanwhile.
+            self.flag.lower();
+            if self.has_news() {
+                self.call();
+            }
+        }
+    }
+
+    fn try_left(&self) -> Option<MutexGuard<'_, Option<u32>>> {
+        match self.left.try_lock() {
+            Ok(left) => Some(left),
+            Err(TryLockError::Poisoned(left)) => Some(left.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn drain_locked(
+        &self,
+        mut left: MutexGuard<'_, Option<u32>>,
+        links: &impl Links,
+        visit: &mut impl FnMut(u32) -> bool,
+    ) {
+        // The mark of the call first, then the flag: one that is called between the two finds the flag up, and what it
+        // pushed is found below. The other way round its mark would be wiped while its flag stays up, and nobody would
+        // be called again.
         (self.lower)();
+        self.flag.lower();
         // What was left is older than what came since. What comes during the drain raises the flag anew and waits for
         // the next one, so a drain is bounded by the list it found.
         let older = Taken::resume(&self.ready, links, left.take());
-        *left = Self::visit_all(older, &mut visit);
+        *left = Self::visit_all(older, visit);
         if left.is_none() {
-            *left = Self::visit_all(self.ready.take_all(links), &mut visit);
+            *left = Self::visit_all(self.ready.take_all(links), visit);
         }
         if left.is_some() {
             self.call();
