@@ -8,17 +8,13 @@
 //!
 //! Durable: the bytes are made durable before, the folder after. Where a step fails the staged file is handed back, to
 //! be published once more or closed, which removes its hidden name. A hidden name can be left behind only by the death
-//! of the process, and is known by its form ([`is_hidden_name`]).
+//! of the process, and is known by its form, `.efio-` and 16 digits and `.tmp`.
 
 use std::ffi::CString;
 
 use crate::error::Operation;
 use crate::job::{Fault, Handle, Staged};
 use crate::sys::call::{Answer, Disk, Spot, again, during, uninterrupted};
-
-const HIDDEN_START: &[u8] = b".efio-";
-const HIDDEN_END: &[u8] = b".tmp";
-const HIDDEN_DIGITS: usize = 16;
 
 /// The hidden name with this number.
 pub(crate) fn hidden_name(number: u64) -> CString {
@@ -28,10 +24,11 @@ pub(crate) fn hidden_name(number: u64) -> CString {
 }
 
 /// True for the names that staged files have before they are published.
+#[cfg(any(test, feature = "sim"))]
 pub(crate) fn is_hidden_name(name: &[u8]) -> bool {
-    name.strip_prefix(HIDDEN_START).and_then(|rest| rest.strip_suffix(HIDDEN_END)).is_some_and(|number| {
-        number.len() == HIDDEN_DIGITS && number.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
-    })
+    let number = name.strip_prefix(b".efio-").and_then(|rest| rest.strip_suffix(b".tmp"));
+    let is_digit = |c: &u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+    number.is_some_and(|number| number.len() == 16 && number.iter().all(is_digit))
 }
 
 /// Gives a staged file its mode and its name.
