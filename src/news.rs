@@ -124,23 +124,25 @@ impl News {
         // What was left is older than what came since. What comes during the drain raises the flag anew and waits for
         // the next one, so a drain is bounded by the list it found.
         let older = Taken::resume(&self.ready, links, left.take());
-        *left = Self::visit_all(older, visit);
-        if left.is_none() {
-            *left = Self::visit_all(self.ready.take_all(links), visit);
+        let mut stopped;
+        (*left, stopped) = Self::visit_all(older, visit);
+        if !stopped {
+            (*left, stopped) = Self::visit_all(self.ready.take_all(links), visit);
         }
-        if left.is_some() {
+        // Stopped by the very last of the older ones, it has not looked at what came since.
+        if left.is_some() || stopped && !self.ready.is_empty() {
             self.call();
         }
     }
 
-    /// Visits until told to stop; gives the oldest of what is left.
-    fn visit_all<L: Links>(mut taken: Taken<'_, L>, visit: &mut impl FnMut(u32) -> bool) -> Option<u32> {
+    /// Visits until told to stop; gives the oldest of what is left, and whether it was told to.
+    fn visit_all<L: Links>(mut taken: Taken<'_, L>, visit: &mut impl FnMut(u32) -> bool) -> (Option<u32>, bool) {
         while let Some(index) = taken.next() {
             if !visit(index) {
-                return taken.suspend();
+                return (taken.suspend(), true);
             }
         }
-        None
+        (None, false)
     }
 
     /// Sleeps until there is news, at most for `timeout`.
