@@ -29,10 +29,11 @@ pub(crate) struct Engine {
     /// A short lock among engine threads, never held across a job.
     lanes: Mutex<Lanes>,
     timer: Mutex<Timer>,
-    /// Engine threads alive, and those that are not asleep.
+    /// Engine threads alive, the timer's not counted.
     threads: AtomicU32,
-    /// Jobs finished so far; its low word is what a shutdown sleeps on.
+    /// Jobs finished so far: whether anything moves.
     finished: AtomicU64,
+    /// Changes with each job finished while the module ends: what a shutdown sleeps on.
     turned: AtomicU32,
     /// Set by a panic in the engine's own code.
     poison: PoisonFlag,

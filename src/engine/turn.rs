@@ -123,7 +123,7 @@ impl Engine {
         worker.held.push(held);
         let backend = &mut worker.backend;
         if catch_unwind(AssertUnwindSafe(|| backend.submit(job))).is_err() {
-            // Nothing is known of what it did; the file is told so, and this thread gets a new backend.
+            // Nothing is known of what it did; the file is told so. The backend hands back only jobs that it finished.
             worker.dones.push(Done { slot: held.slot, kind: held.kind, outcome: Outcome::Panicked });
         }
         true
