@@ -126,6 +126,12 @@ impl Page {
         self.class.bytes()
     }
 
+    /// The size of the page.
+    #[inline]
+    pub(crate) fn class(&self) -> Class {
+        self.class
+    }
+
     /// The page as one word, for an `AtomicPtr<u8>`; never null. Its low bits are not zero: only
     /// [`from_raw`](Self::from_raw) can make use of it.
     #[inline]
