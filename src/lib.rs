@@ -89,3 +89,8 @@ pub use sys::sim;
 #[cfg(all(test, efio_loom))]
 #[path = "../loom-tests/mod.rs"]
 mod loom_tests;
+
+/// The examples of the README, kept compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
