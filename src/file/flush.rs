@@ -397,6 +397,10 @@ impl Gathering {
             return false;
         }
         let bytes = len.min(self.room);
+        if self.append && bytes < len && !self.slices.as_slice().is_empty() {
+            // A page ends where a call ended; a write that ended elsewhere would let another process in between.
+            return false;
+        }
         let start = page_start(page.page).wrapping_add(used as usize);
         if bytes == 0 || !self.slices.push(Slice { start, len: bytes }) {
             return false;
