@@ -1,7 +1,7 @@
 //! Cell: one page that is open for appending; below its position bytes never change, above it the writers work.
 //!
 //! ```text
-//! word     generation:32 | flags:4 | writers:7 | position:21
+//! word     generation:32 | flags:3 | page:2 | writers:6 | position:21
 //!
 //! EMPTY ──claim──► OPENING ──open──► OPEN ──seal──► OPEN|SEALED ──writers 0──► EMPTY (position kept)
 //!   ▲                 │
@@ -19,17 +19,23 @@
 //! An owning `File` writes the word by plain stores, since no one else moves its position: see
 //! [`owner_publish`](Cell::owner_publish).
 
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::page::Class;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 const POSITION: u64 = (1 << 21) - 1;
 const WRITER: u64 = 1 << 21;
-const WRITERS: u64 = 0x7f << 21;
-const OPEN: u64 = 1 << 28;
+const WRITERS: u64 = 0x3f << 21;
+/// The size of the open page: 0 for none, else its class, from 1.
+const PAGE: u64 = 3 << PAGE_SHIFT;
+const PAGE_SHIFT: u32 = 27;
 const SEALED: u64 = 1 << 29;
 const OPENING: u64 = 1 << 30;
 /// The page is the owning `File`'s alone.
 const OWNER: u64 = 1 << 31;
-const FLAGS: u64 = OPEN | SEALED | OPENING | OWNER;
+const FLAGS: u64 = PAGE | SEALED | OPENING | OWNER;
+/// The bytes of a page, by what the word says of its size.
+const SIZES: [u32; 4] =
+    [0, Class::Small.bytes() as u32, Class::Medium.bytes() as u32, Class::Large.bytes() as u32];
 
 /// One reading of a cell's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +56,23 @@ impl Word {
 
     /// Has a page, sealed or not.
     pub(crate) const fn is_open(self) -> bool {
-        self.0 & OPEN != 0
+        self.0 & PAGE != 0
+    }
+
+    /// The bytes of the page, 0 without one.
+    #[inline]
+    pub(crate) const fn capacity(self) -> u32 {
+        SIZES[(self.0 >> PAGE_SHIFT & 3) as usize]
     }
 
     /// Takes writes by descriptor.
     pub(crate) const fn takes_writes(self) -> bool {
-        self.0 & (OPEN | SEALED | OWNER) == OPEN
+        self.is_open() && self.0 & (SEALED | OWNER) == 0
     }
 
     /// Is the open page of an owning `File`.
     pub(crate) const fn is_owners(self) -> bool {
-        self.0 & (OPEN | OWNER) == OPEN | OWNER
+        self.is_open() && self.0 & OWNER != 0
     }
 
     pub(crate) const fn is_empty(self) -> bool {
@@ -84,7 +96,7 @@ pub(crate) enum Reserve {
     Full,
     /// There is no page open here.
     NotOpen,
-    /// 127 writers are at work in this page.
+    /// 63 writers are at work in this page.
     Crowded,
 }
 
@@ -112,7 +124,6 @@ pub(crate) struct Placement {
 pub(crate) struct Cell {
     word: AtomicU64,
     page: AtomicPtr<u8>,
-    /// capacity:24 | shape:8 of the page.
     capacity: AtomicU32,
     sequence: AtomicU32,
     base: AtomicU64,
@@ -167,6 +178,9 @@ impl Cell {
     fn place(&self, placement: Placement) {
         // ORDER: Relaxed: published by the Release of the word that follows.
         self.sequence.store(placement.sequence, Ordering::Relaxed);
+        // ORDER: Release pairs with the Acquire fences in `WriteSide::end` and `quiet_part`, which read beside the word:
+        // who sees anything stored below sees the new number, and the `current` that its opener had seen.
+        fence(Ordering::Release);
         // ORDER: Relaxed: as above.
         self.base.store(placement.base, Ordering::Relaxed);
         // ORDER: Relaxed: as above.
@@ -176,7 +190,9 @@ impl Cell {
     /// Reserves room for `len` bytes; one longer than `whole` takes what room there is.
     #[inline]
     pub(crate) fn reserve(&self, generation: u32, len: usize, whole: usize) -> Reserve {
-        // ORDER: Acquire: the capacity read below belongs to the page of this OPEN.
+        // The word alone says what room there is: a capacity read from beside it could be that of an older page whose
+        // word looked the same, and the reservation would reach beyond the end of this one.
+        // ORDER: Acquire: as the exchange below.
         let mut seen = Word(self.word.load(Ordering::Acquire));
         loop {
             if seen.generation() != generation {
@@ -188,7 +204,7 @@ impl Cell {
             if seen.0 & WRITERS == WRITERS {
                 return Reserve::Crowded;
             }
-            let room = (self.capacity() - seen.position()) as usize;
+            let room = (seen.capacity() - seen.position()) as usize;
             let bytes = if len <= room {
                 len
             } else if len <= whole || room == 0 {
@@ -248,11 +264,22 @@ impl Cell {
             && self.word.compare_exchange(seen.0, seen.0 | OPENING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// OPENING → EMPTY: nothing was set up.
-    pub(crate) fn undo(&self) {
-        // ORDER: AcqRel: gives the right to the next `claim`.
-        let before = self.word.fetch_and(!OPENING, Ordering::AcqRel);
-        debug_assert!(before & OPENING != 0, "only the holder undoes");
+    /// OPENING → EMPTY: nothing was set up. A claim that came too late, when the slot's life was over, may have been wiped
+    /// by the next one, whose word this leaves alone.
+    pub(crate) fn undo(&self, generation: u32) {
+        let mut seen = self.load();
+        while seen.generation() == generation && seen.0 & OPENING != 0 {
+            // ORDER: AcqRel: gives the right to the next `claim`.
+            match self.word.compare_exchange_weak(
+                seen.0,
+                seen.0 & !OPENING,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return,
+                Err(now) => seen = Word(now),
+            }
+        }
     }
 
     /// OPENING → EMPTY at position 0 with another placement: where the next page is to begin (a seek).
@@ -263,15 +290,16 @@ impl Cell {
     }
 
     /// OPENING → OPEN with a page.
-    pub(crate) fn open(&self, page: *mut u8, capacity: u32, placement: Placement, owner: bool) {
+    pub(crate) fn open(&self, page: *mut u8, class: Class, placement: Placement, owner: bool) {
         self.place(placement);
         // ORDER: Relaxed: published by the Release below.
         self.page.store(page, Ordering::Relaxed);
         // ORDER: Relaxed: as above.
-        self.capacity.store(capacity, Ordering::Relaxed);
+        self.capacity.store(class.bytes() as u32, Ordering::Relaxed);
         let generation = u64::from(self.load().generation()) << 32;
+        let size = (class as u64 + 1) << PAGE_SHIFT;
         // ORDER: Release publishes page, capacity and placement to `reserve`; no one else changes the word under OPENING.
-        self.word.store(generation | OPEN | if owner { OWNER } else { 0 }, Ordering::Release);
+        self.word.store(generation | size | if owner { OWNER } else { 0 }, Ordering::Release);
     }
 
     /// The completer takes the page out: its place, its capacity, its length.

@@ -26,7 +26,7 @@ use super::commons::Commons;
 use super::control::{Control, Polled};
 use super::note::{GRANULE, Sealed};
 use super::state::{flag, want};
-use super::write::page_start;
+use super::write::{WriteSide, page_start};
 
 /// The most bytes of one write.
 const WRITE_MAX: usize = 1 << 20;
@@ -155,7 +155,7 @@ impl Control {
         let whole = distance(self.flush.next, sequence) as usize == self.flush.pages.len();
         let covered = slot.written() + gathering.bytes() as u64;
         if whole && covered < self.flush.target {
-            match quiet_part(slot, sequence) {
+            match quiet_part(&slot.write, sequence) {
                 Quiet::Part(part) => {
                     gathering.add(&part, used);
                 }
@@ -333,7 +333,8 @@ fn give_back(slot: &Slot, commons: &Commons, raw: *mut u8) {
 }
 
 /// The quiet part of the open page.
-enum Quiet {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Quiet {
     Part(Sealed),
     /// A writer is in it.
     Busy,
@@ -342,8 +343,8 @@ enum Quiet {
 }
 
 /// The committed bytes of the page `sequence`, if it is open and no writer is in it.
-fn quiet_part(slot: &Slot, sequence: u32) -> Quiet {
-    for cell in &slot.write.cells {
+pub(crate) fn quiet_part(write: &WriteSide, sequence: u32) -> Quiet {
+    for cell in &write.cells {
         let word = cell.load();
         let placement = cell.placement();
         let page = cell.page();

@@ -141,7 +141,7 @@ impl Commons {
         if may {
             return Some((next, before));
         }
-        next.undo();
+        next.undo(fd.generation());
         self.turn_over(slot);
         None
     }
@@ -162,7 +162,7 @@ impl Commons {
         let (page, base) = match (page, offset) {
             (Ok(page), Some(base)) => (page, base),
             (page, _) => {
-                next.undo();
+                next.undo(fd.generation());
                 self.turn_over(slot);
                 return page.map_or_else(|room| room, |page| self.give_back(slot, page));
             }
@@ -175,8 +175,8 @@ impl Commons {
         };
         // ORDER: Relaxed: as above.
         slot.write.sequence.store(placement.sequence.wrapping_add(1), Ordering::Relaxed);
-        let capacity = page.capacity() as u32;
-        next.open(page.into_raw(), capacity, placement, caller == Caller::Owner);
+        let class = page.class();
+        next.open(page.into_raw(), class, placement, caller == Caller::Owner);
         // ORDER: Release publishes the open cell; pairs with `WriteSide::current`.
         slot.write.current.store(current.wrapping_add(1), Ordering::Release);
         self.room_made(slot);
