@@ -20,7 +20,7 @@ use crate::file::Slot;
 use crate::file::commons::Commons;
 use crate::file::opener::Patience;
 use crate::file::state::flag;
-use crate::file::write::{Caller, page_start, refusal};
+use crate::file::write::{Caller, page_start, prefetch_next, refusal};
 use crate::job::Handle;
 use crate::sync::light_fence;
 
@@ -118,11 +118,13 @@ impl Efio {
 }
 
 impl File {
+    #[inline]
     fn slot(&self) -> &Slot {
         // SAFETY: slots are never freed or moved while the engine lives, and `efio` keeps it.
         unsafe { &*self.slot }
     }
 
+    #[inline]
     fn commons(&self) -> &Commons {
         &self.efio.engine().commons
     }
@@ -237,6 +239,7 @@ impl File {
         unsafe {
             let start = self.page.start.add(self.page.position as usize);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len());
+            prefetch_next(start, bytes.len());
         }
         self.page.position += bytes.len() as u32;
         let slot = self.slot();

@@ -42,14 +42,17 @@ const SIZES: [u32; 4] =
 pub(crate) struct Word(u64);
 
 impl Word {
+    #[inline]
     pub(crate) const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
+    #[inline]
     pub(crate) const fn position(self) -> u32 {
         (self.0 & POSITION) as u32
     }
 
+    #[inline]
     pub(crate) const fn writers(self) -> u32 {
         ((self.0 & WRITERS) >> 21) as u32
     }
@@ -66,6 +69,7 @@ impl Word {
     }
 
     /// Takes writes by descriptor.
+    #[inline]
     pub(crate) const fn takes_writes(self) -> bool {
         self.is_open() && self.0 & (SEALED | OWNER) == 0
     }
@@ -149,16 +153,19 @@ impl Cell {
         self.word.store(Word::empty(generation, 0).0, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn load(&self) -> Word {
         // ORDER: Acquire: sees the bytes of every commit up to the position when no writer is in, and the page of OPEN.
         Word(self.word.load(Ordering::Acquire))
     }
 
+    #[inline]
     pub(crate) fn page(&self) -> *mut u8 {
         // ORDER: Relaxed: set before OPEN is published by `open`, which the reader of the word has acquired.
         self.page.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn capacity(&self) -> u32 {
         // ORDER: Relaxed: as `page`.
         self.capacity.load(Ordering::Relaxed)

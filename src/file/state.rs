@@ -76,10 +76,12 @@ pub(crate) mod flag {
 pub(crate) struct Snapshot(u64);
 
 impl Snapshot {
+    #[inline]
     pub(crate) const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
+    #[inline]
     pub(crate) const fn phase(self) -> Phase {
         match self.0 & 0xff {
             1 => Phase::Opening,
@@ -91,21 +93,25 @@ impl Snapshot {
         }
     }
 
+    #[inline]
     pub(crate) const fn has(self, flag: u64) -> bool {
         self.0 & flag != 0
     }
 
     /// The handle's file is still the one in the slot.
+    #[inline]
     pub(crate) const fn is(self, fd: Fd) -> bool {
         self.generation() == fd.generation() && !matches!(self.phase(), Phase::Free)
     }
 
     /// The file reads and writes by one offset.
+    #[inline]
     pub(crate) const fn shares_offset(self) -> bool {
         self.0 & (flag::READ | flag::WRITE | flag::APPEND) == flag::READ | flag::WRITE
     }
 
     /// Of the flags in `among`, exactly those in `wanted` are set.
+    #[inline]
     pub(crate) const fn is_exactly(self, wanted: u64, among: u64) -> bool {
         self.0 & among == wanted
     }
@@ -138,6 +144,7 @@ impl State {
         Self(AtomicU64::new(0))
     }
 
+    #[inline]
     pub(crate) fn load(&self) -> Snapshot {
         // ORDER: Acquire pairs with the Release half of every transition below.
         Snapshot(self.0.load(Ordering::Acquire))

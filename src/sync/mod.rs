@@ -9,6 +9,7 @@
 //! | `cell` | `UnsafeCell` with loom's `with` and `with_mut` |
 //! | `fence` | a cheap fence for the hot side, a heavy one for the rare side |
 //! | `futex` | sleep on a word, wake who sleeps on it |
+//! | `prefetch` | cache lines asked for before they are written |
 //! | `poison` | "a thread panicked in here" |
 //! | `seats` | which of up to 64 threads sleep for want of work |
 //! | `wake` | one wake-up in flight, and a thread that sleeps without losing one |
@@ -21,6 +22,7 @@ mod cell;
 pub(crate) mod fence;
 pub(crate) mod futex;
 mod poison;
+mod prefetch;
 mod seats;
 mod wake;
 pub(crate) mod zeroed;
@@ -29,6 +31,7 @@ pub use crossbeam_utils::CachePadded;
 pub(crate) use fence::{heavy_fence, light_fence};
 pub(crate) use hint::spin_loop;
 pub use poison::{PoisonFlag, PoisonGuard};
+pub(crate) use prefetch::prefetch_for_write;
 pub(crate) use seats::Seats;
 pub use wake::{Sleeper, WakeFlag};
 
