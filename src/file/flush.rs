@@ -35,7 +35,7 @@ const MS: u64 = 1_000_000;
 /// The wait before the first new try of a write that the disk refused; it doubles up to the longest.
 const RETRY_FIRST_NS: u64 = 100 * MS;
 const RETRY_LONGEST_NS: u64 = 5_000 * MS;
-/// An I/O error of a write is tried so often.
+/// So many failed tries of a write make an I/O error final.
 const IO_TRIES: u32 = 5;
 
 mod errno {
@@ -59,6 +59,8 @@ pub(super) struct Flush {
     used: u32,
     /// Bytes that the job under way was given.
     pub(super) in_flight: usize,
+    /// Where in the file they go; without meaning for an append file.
+    in_flight_at: u64,
     /// Accepted bytes below this are to be written now, full page or not.
     pub(super) target: u64,
     stall: Option<Box<Stall>>,
@@ -74,7 +76,15 @@ struct Stall {
 
 impl Default for Flush {
     fn default() -> Self {
-        Self { pages: VecDeque::new(), next: 1, used: 0, in_flight: 0, target: 0, stall: None }
+        Self {
+            pages: VecDeque::new(),
+            next: 1,
+            used: 0,
+            in_flight: 0,
+            in_flight_at: 0,
+            target: 0,
+            stall: None,
+        }
     }
 }
 
@@ -135,6 +145,7 @@ impl Control {
             return;
         }
         self.flush.in_flight = bytes;
+        self.flush.in_flight_at = base;
         self.busy.write = true;
         let place = if self.setup.append { Place::End } else { Place::At(base) };
         out.job(slot, self.device, Kind::Write, Work::Write { handle, place, from });
@@ -201,9 +212,11 @@ impl Control {
     /// Counts written bytes off the pages.
     fn count_off(&mut self, mut bytes: usize, slot: &Slot, commons: &Commons) {
         let written = slot.written() + bytes as u64;
-        if self.setup.append {
-            slot.set_size(slot.size() + bytes as u64);
-        }
+        // Seen by whoever sees the bytes counted as written.
+        slot.set_size(match self.setup.append {
+            true => slot.size() + bytes as u64,
+            false => slot.size().max(self.flush.in_flight_at + bytes as u64),
+        });
         while bytes > 0 {
             let front =
                 self.flush.pages.front().filter(|page| page.placement.sequence == self.flush.next).copied();
@@ -215,9 +228,6 @@ impl Control {
             let step = bytes.min((page.len - self.flush.used) as usize);
             self.flush.used += step as u32;
             bytes -= step;
-            if !self.setup.append {
-                slot.set_size(slot.size().max(page.placement.base + u64::from(self.flush.used)));
-            }
             if bytes > 0 {
                 // More was written than this page had left, so it is done with.
                 self.flush.pages.pop_front();
@@ -243,7 +253,7 @@ impl Control {
         let before = self.flush.stall.take();
         let tries = before.as_ref().map_or(0, |stall| stall.tries) + 1;
         let failing =
-            full && self.setup.on_full == OnFull::Fail || fault.errno == errno::EIO && tries > IO_TRIES;
+            full && self.setup.on_full == OnFull::Fail || fault.errno == errno::EIO && tries >= IO_TRIES;
         if !passing || failing {
             self.flush.stall = None;
             slot.state.clear(flag::STALLED);
