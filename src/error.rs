@@ -263,7 +263,7 @@ impl Error {
         }
     }
 
-    /// The errno: the operating system's own where it gave one, else the one that fits the kind.
+    /// The operating system's errno, where it gave one; `None` for an answer of efio's own, which its kind tells.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0 {
@@ -272,7 +272,8 @@ impl Error {
         }
     }
 
-    /// The kind in the terms of the standard library.
+    /// The kind in the terms of the standard library: that of the errno where there is one, so a full disk is
+    /// [`io::ErrorKind::StorageFull`].
     #[must_use]
     pub fn io_kind(&self) -> io::ErrorKind {
         match self.kind() {

@@ -113,6 +113,18 @@ impl Readiness {
         self.contains(Self::DONE)
     }
 
+    /// Has [`STALLED`](Self::STALLED).
+    #[must_use]
+    pub const fn is_stalled(self) -> bool {
+        self.contains(Self::STALLED)
+    }
+
+    /// Has [`RESUMED`](Self::RESUMED).
+    #[must_use]
+    pub const fn is_resumed(self) -> bool {
+        self.contains(Self::RESUMED)
+    }
+
     /// Has [`ERROR`](Self::ERROR).
     #[must_use]
     pub const fn is_error(self) -> bool {

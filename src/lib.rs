@@ -50,9 +50,34 @@
 //! | durable | a sync made the bytes safe, and the file's name with them | a loss of power |
 //!
 //! [`Efio::ef_progress`] tells each, in bytes since the open; none goes back. Bytes of one file reach it in the order in
-//! which they were accepted, so after a crash the file is a prefix of that. No error is lost: the first one that nothing
-//! healed comes with the closed event, and is answered by every later write and sync. A sync that failed is never
-//! followed by one that succeeds.
+//! which they were accepted, so after a crash the file holds a prefix of them. [`Durability`] says which syncs a file
+//! makes by itself; [`OpenOptions::atomic`] lets it appear under its name complete or not at all.
+//!
+//! # What happens to errors
+//!
+//! None is lost. A write that the disk refuses *for now* (no room, no memory, an I/O error that may pass) stalls the file:
+//! its bytes are kept and tried again, and [`Readiness::STALLED`] tells why. Any other error *poisons* it: the first one
+//! is answered by every later write and sync, and comes with the closed event, which also counts the bytes lost. A sync
+//! that failed is never followed by one that succeeds. What is lost at the end of the module goes to
+//! [`Builder::on_loss`].
+//!
+//! # Bounds
+//!
+//! Memory, files, threads and the size of each piece of work have a bound, a default and a stated behaviour at the bound:
+//! see [`Builder`]. A call that meets one answers `WouldBlock` (or, for an open, [`ErrorKind::TableFull`]); it never waits.
+//!
+//! # Three ways to use it
+//!
+//! | | who calls | what waits |
+//! | --- | --- | --- |
+//! | [`Fd`] and the `ef_*` calls of [`Efio`] | any thread | your loop, in its poll |
+//! | [`File`]: `Read`, `Write`, `BufRead`, `Seek` | its owner | your loop, in its poll |
+//! | [`File::blocking`], [`Efio::wait`] | a program without a loop | the call |
+//!
+//! # Features
+//!
+//! None by default. `sim`: a simulated disk with a virtual clock, seeded faults and power cuts, for tests of programs that
+//! keep their files with efio.
 
 pub(crate) mod builder;
 mod config;
