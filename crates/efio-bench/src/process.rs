@@ -1,0 +1,114 @@
+//! Process: what a run cost this process in time, memory and switches; and the folder where runs have their files.
+#![allow(unsafe_code, reason = "getrusage, fadvise and limits have no safe wrapper here")]
+
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+/// What the kernel counted for all threads so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Seconds of processor time.
+    pub cpu_s: f64,
+    /// Times that a thread was taken off or gave up its core.
+    pub switches: u64,
+}
+
+/// The count at this moment.
+pub fn usage() -> Usage {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the call fills the structure, which is all integers.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Usage {
+        cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        switches: (usage.ru_nvcsw + usage.ru_nivcsw) as u64,
+    }
+}
+
+/// Nanoseconds of processor time of the calling thread: what its calls cost, whatever else the machine does meanwhile.
+pub fn thread_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the structure.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn status_kib(field: &str) -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0.0)
+}
+
+/// Bytes of memory that this process has now.
+pub fn resident_bytes() -> f64 {
+    status_kib("VmRSS") * 1024.0
+}
+
+/// The most MiB since `forget_peak`.
+pub fn peak_mib() -> f64 {
+    status_kib("VmHWM") / 1024.0
+}
+
+/// Begins a new peak.
+pub fn forget_peak() {
+    // Refused where the kernel lacks it; then the peak is that of the whole process.
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Raises the limit of open files as far as allowed, and tells it.
+pub fn raise_files_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls take a pointer to the structure above.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+    }
+    limit.rlim_cur
+}
+
+/// The thread's sleeps end within a microsecond of their time, for every peer alike.
+pub fn sharpen_timers() {
+    // SAFETY: the call takes integers.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000_u64) };
+}
+
+/// Has the kernel forget a file's bytes.
+pub fn drop_cached(path: &Path) -> io::Result<()> {
+    let file = fs::File::open(path)?;
+    file.sync_all()?;
+    // SAFETY: the call takes a descriptor and integers.
+    let refused = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    if refused == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(refused)) }
+}
+
+/// A folder of this run, removed at its end.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// In the folder that `EFIO_BENCH_DIR` names, else in that for temporary files.
+    pub fn new() -> io::Result<Self> {
+        let base = std::env::var_os("EFIO_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let path = base.join(format!("efio-bench-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// A name in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is seen by whoever owns the folder.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
