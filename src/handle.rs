@@ -108,7 +108,9 @@ impl Efio {
             // The open may have failed already; its event says so, and the file answers `Stale`.
             Err(error)
                 if error.kind() == ErrorKind::Stale
-                    && commons.slot(fd).is_some_and(|s| s.state.load().is(fd)) => {}
+                    && commons
+                        .slot(fd)
+                        .is_some_and(|slot| slot.state.load().is(fd) && !slot.pending.is_taken()) => {}
             Err(error) => return Err(error),
         }
         let Some(slot) = commons.slot(fd) else { return Err(Error::stale(Operation::Open, fd)) };
@@ -318,8 +320,15 @@ impl File {
             |handle: Handle, offset: u64, into: &mut [u8]| engine.platform.read_nowait(handle, offset, into);
         let answer = engine.commons.read_claimed(slot, self.fd, &mut reader, Caller::Owner, into, &nowait);
         reader.keep();
-        self.page = if slot.state.glance().shares_offset() { OpenPage::NONE } else { self.page };
+        self.forget_page();
         answer
+    }
+
+    /// A read may have brought the common offset over from the write side, which gives the open page away.
+    fn forget_page(&mut self) {
+        if self.slot().state.glance().shares_offset() {
+            self.page = OpenPage::NONE;
+        }
     }
 
     /// The bytes at the front of the window; asks for some when there are none.
@@ -341,6 +350,7 @@ impl File {
             }
             let found = self.commons().fill_front(self.slot(), self.fd, &mut reader);
             reader.keep();
+            self.forget_page();
             if !found? {
                 return Ok(&[]);
             }
