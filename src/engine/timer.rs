@@ -175,11 +175,13 @@ fn interval_of(slot: &Slot) -> u64 {
     slot.write.interval_ns.load(Ordering::Relaxed)
 }
 
-/// The file has accepted bytes that are to be written and can be.
+/// The file has accepted bytes that are to be written, or made durable, and can be.
 fn is_dirty(slot: &Slot) -> bool {
     let seen = slot.state.load();
+    // A page that filled up may be written long before the interval is over: the sync is still owed then.
+    let done = if seen.has(flag::TIMED) { slot.durable() } else { slot.written() };
     matches!(seen.phase(), Phase::Open | Phase::Closing)
         && !seen.has(flag::POISONED)
         && seen.has(flag::WRITE)
-        && slot.write.accepted() > slot.written()
+        && slot.write.accepted() > done
 }

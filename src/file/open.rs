@@ -56,6 +56,7 @@ impl Commons {
             (write, flag::WRITE),
             (options.append, flag::APPEND),
             (options.durability == Durability::EveryWrite, flag::EAGER),
+            (options.durability == Durability::Interval, flag::TIMED),
             (options.atomic, flag::ATOMIC),
         ] {
             flags |= if chosen { flag } else { 0 };

@@ -69,6 +69,8 @@ pub(crate) mod flag {
     pub(crate) const STALE_WINDOW: u64 = 1 << 23;
     /// The disk refuses the bytes for now.
     pub(crate) const STALLED: u64 = 1 << 22;
+    /// The timer makes durable what is written, too.
+    pub(crate) const TIMED: u64 = 1 << 24;
 }
 
 /// One reading of a [`State`].
