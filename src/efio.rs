@@ -217,7 +217,8 @@ impl Efio {
     /// `Stale` for a handle whose file is closed.
     pub fn ef_progress(&self, fd: Fd) -> Result<Progress> {
         let engine = self.check(Operation::Poll)?;
-        let slot = engine.commons.slot(fd).filter(|slot| slot.state.load().is(fd));
+        let slot = engine.commons.slot(fd);
+        let slot = slot.filter(|slot| slot.state.load().is(fd) && !slot.pending.is_taken());
         slot.map(progress_of).ok_or_else(|| Error::stale(Operation::Poll, fd))
     }
 

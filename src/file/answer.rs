@@ -25,7 +25,7 @@ impl Commons {
         let refuse = |kind| Err(Error::plain(kind, Operation::Take, Some(fd)));
         let Some(slot) = self.slot(fd) else { return refuse(ErrorKind::Stale) };
         let seen = slot.state.load();
-        if !seen.is(fd) || seen.phase() != Phase::Op {
+        if !seen.is(fd) || seen.phase() != Phase::Op || slot.pending.is_taken() {
             return refuse(ErrorKind::Stale);
         }
         // Taken before the claim: after it the slot may be freed by the drain.

@@ -41,9 +41,12 @@ impl Commons {
         let Some(slot) = self.slot(fd) else { return refuse(ErrorKind::Stale) };
         match slot.state.close(fd, flags, caller == Caller::Owner) {
             CloseStart::Begun => {
+                // The actor shuts both cells; this one, so that the caller's own next write is refused already.
+                self.seal(slot, slot.write.cell(slot.write.current()), fd.generation());
                 self.post(slot, mail::CLOSE);
                 Ok(())
             }
+            CloseStart::Already if slot.pending.is_taken() => refuse(ErrorKind::Stale),
             // The open failed: its closed event is there already.
             CloseStart::Already if slot.state.load().has(flag::FAILED) => Ok(()),
             CloseStart::Already => refuse(ErrorKind::Busy),

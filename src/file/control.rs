@@ -28,7 +28,7 @@ pub(super) struct Busy {
     pub(super) sync: bool,
     pub(super) meta: bool,
     pub(super) close: bool,
-    /// The request out is a truncate: no write may pass it.
+    /// The request out is a truncate or asks for the size: no write may pass it.
     pub(super) barrier: bool,
 }
 
@@ -136,6 +136,9 @@ impl Control {
             return;
         }
         if self.handle.is_some() {
+            if Self::asks_size(slot) {
+                self.drive_meta(slot, commons, out);
+            }
             self.drive_write(slot, commons, out);
             self.drive_meta(slot, commons, out);
             self.drive_sync(slot, commons, out);
@@ -212,8 +215,9 @@ impl Control {
         if slot.read.take_want() {
             bits |= Readiness::READABLE;
         }
-        commons.raise(slot, bits.bits());
+        // Before it is told: who knows of it finds no page that still takes bytes.
         self.shut_cells(slot, commons);
+        commons.raise(slot, bits.bits());
     }
 
     /// An error from the platform at a place in the file.

@@ -132,12 +132,16 @@ impl Commons {
         if seen.has(flag::OWNED) && !owner && !matches!(asked, Asked::Truncate { .. }) {
             return refuse(Busy);
         }
-        if asked != Asked::Size && seen.has(flag::POISONED) {
+        if asked != Asked::Size && seen.has(flag::POISONED) || seen.has(flag::FAILED) {
             return Err(slot.first_error().unwrap_or_else(|| Error::stale(operation, fd)));
         }
         let barrier = if seen.has(flag::WRITE) { slot.write.accepted() } else { 0 };
         if !slot.meta.ask(fd.generation(), asked, barrier) {
             return refuse(WouldBlock);
+        }
+        if asked != Asked::Size {
+            // An answer that a seek has not used yet is of the size before.
+            slot.state.clear(flag::SIZE_KNOWN);
         }
         self.post(slot, mail::META);
         Ok(())
@@ -151,6 +155,11 @@ impl Control {
             Some((Asked::Truncate { .. }, barrier)) => Some(barrier),
             _ => None,
         }
+    }
+
+    /// The size is asked for, which comes between two writes.
+    pub(super) fn asks_size(slot: &Slot) -> bool {
+        matches!(slot.meta.asked(), Some((Asked::Size, _)))
     }
 
     /// Begins the request, if its turn has come.
@@ -174,10 +183,12 @@ impl Control {
             Asked::Preallocate { offset, bytes, keep_size } => {
                 Work::Preallocate { handle, offset, bytes, keep_size }
             }
+            // A write that lands meanwhile would be counted twice, or not at all.
+            Asked::Size if self.busy.write => return,
             Asked::Size => Work::Size { handle },
         };
         self.busy.meta = true;
-        self.busy.barrier = matches!(asked, Asked::Truncate { .. });
+        self.busy.barrier = !matches!(asked, Asked::Preallocate { .. });
         out.job(slot, self.device, Kind::Meta, work);
     }
 
@@ -201,7 +212,13 @@ impl Control {
                 slot.state.set(flag::STALE_WINDOW);
                 self.sync.metadata_changed = true;
             }
-            (Ok(_), _) => self.sync.metadata_changed = true,
+            (Ok(_), Some(Asked::Preallocate { offset, bytes, keep_size })) => {
+                self.sync.metadata_changed = true;
+                if !keep_size {
+                    slot.set_size(slot.size().max(offset + bytes));
+                }
+            }
+            (Ok(_), None) => {}
             (Err(fault), _) => {
                 let error = self.error_of(slot, fault, None);
                 slot.with_report(|report| report.news = Some(error));

@@ -88,6 +88,9 @@ impl Commons {
         match seen.phase() {
             _ if !seen.is(fd) => return Err(plain(ErrorKind::Stale)),
             Phase::Open => {}
+            Phase::Opening if seen.has(flag::FAILED) => {
+                return Err(slot.first_error().unwrap_or_else(|| plain(ErrorKind::Stale)));
+            }
             Phase::Opening => return Err(plain(ErrorKind::WouldBlock)),
             _ => return Err(plain(ErrorKind::Stale)),
         }

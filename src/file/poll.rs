@@ -20,7 +20,7 @@ impl Commons {
         let stale = || Error::stale(Operation::Poll, fd);
         let slot = self.slot(fd).ok_or_else(stale)?;
         let seen = slot.state.load();
-        if !seen.is(fd) {
+        if !seen.is(fd) || slot.pending.is_taken() {
             return Err(stale());
         }
         let mut readiness = Readiness::from_bits(slot.pending.bits()) & (Readiness::CLOSED | Readiness::DONE);
@@ -34,7 +34,7 @@ impl Commons {
         if seen.has(flag::WRITE) && (seen.has(flag::POISONED) || self.has_room(slot)) {
             readiness |= Readiness::WRITABLE;
         }
-        if seen.has(flag::READ) && self.has_bytes(slot, nowait) {
+        if seen.has(flag::READ) && self.has_bytes(slot, fd, nowait) {
             readiness |= Readiness::READABLE;
         }
         Ok(readiness)
@@ -61,24 +61,35 @@ impl Commons {
     }
 
     /// A read would have bytes, the end, or an error.
-    fn has_bytes(&self, slot: &Slot, nowait: NowaitRead<'_>) -> bool {
+    fn has_bytes(&self, slot: &Slot, fd: Fd, nowait: NowaitRead<'_>) -> bool {
         let seen = slot.state.load();
-        let owned = seen.has(flag::OWNED);
-        let mut reader = if owned { return slot.read.pages() > 0 } else { slot.read.claim() };
-        let Some(reader_now) = reader.as_mut() else { return false };
-        let mut ready =
-            !seen.has(flag::WRITING) && reader_now.front(|page| self.drop_window_page(page)).is_some();
-        let place = *reader_now.place();
+        if seen.has(flag::OWNED) {
+            return slot.read.pages() > 0;
+        }
+        if let Some(error) = super::read::refusal(slot, seen, fd, Caller::Descriptor) {
+            return !error.is_would_block();
+        }
+        let Some(mut reader) = slot.read.claim() else { return false };
+        let mut place = *reader.place();
         let unwritten = seen.has(flag::WRITE) && slot.write.accepted() > slot.written();
-        let may_try = seen.has(flag::NOWAIT) && !place.nowait_spent && !unwritten && !slot.read.is_ahead();
-        if !ready && may_try && !seen.has(flag::WRITING) {
+        // What the window holds is of no use to the next read.
+        let over = seen.has(flag::WRITING | flag::STALE_WINDOW);
+        if seen.has(flag::WRITING) {
+            place.offset = slot.write.end().1;
+        }
+        let front = reader.front(|page| self.drop_window_page(page)).filter(|_| !over);
+        let answer = front.map(|front| {
+            front.len > place.cursor || front.errno != 0 || !self.is_doubtful_end(slot, &place)
+        });
+        let spent = place.nowait_spent && !over && answer.is_none();
+        let ahead = slot.read.is_ahead() && !over && answer.is_none();
+        let ready = answer == Some(true) || {
             // ORDER: Acquire: set by the actor before the file was open.
             let handle = Handle(slot.handle.load(Ordering::Acquire) as i32);
-            ready = nowait(handle, place.offset, &mut [0]).is_ok();
-        }
-        if let Some(reader) = reader {
-            self.release_reader(slot, reader.release());
-        }
+            let may_try = seen.has(flag::NOWAIT) && !spent && !unwritten && !ahead;
+            may_try && nowait(handle, place.offset, &mut [0]).is_ok()
+        };
+        self.release_reader(slot, reader.release());
         ready
     }
 

@@ -16,7 +16,7 @@ use crate::sync::Ordering;
 use super::Slot;
 use super::commons::Commons;
 use super::state::{Phase, Snapshot, flag, mail, want};
-use super::window::{Reader, Released};
+use super::window::{Place, Reader, Released};
 use super::write::{Caller, page_start};
 
 /// A reader of such pieces or larger ones is best served by the page cache itself, as long as that has them.
@@ -28,7 +28,7 @@ const SMALL_READS: u8 = 2;
 pub(crate) type NowaitRead<'a> = &'a dyn Fn(Handle, u64, &mut [u8]) -> std::result::Result<usize, i32>;
 
 /// Why a file gives no bytes, or `None` while it does.
-fn refusal(slot: &Slot, seen: Snapshot, fd: Fd, caller: Caller) -> Option<Error> {
+pub(super) fn refusal(slot: &Slot, seen: Snapshot, fd: Fd, caller: Caller) -> Option<Error> {
     let plain = |kind| Some(Error::plain(kind, Operation::Read, Some(fd)));
     if !seen.is(fd) || matches!(seen.phase(), Phase::Closing | Phase::Closed | Phase::Op | Phase::Free) {
         return plain(ErrorKind::Stale);
@@ -271,19 +271,25 @@ impl Commons {
         let offset = reader.place().offset;
         let Some(verdict) = reader.pop() else { return Some(Ok(0)) };
         self.drop_window_page(verdict.page);
+        let doubtful = self.is_doubtful_end(slot, reader.place());
         let place = reader.place();
         place.nowait_spent = false;
-        let doubted = std::mem::take(&mut place.end_doubted);
+        place.end_doubted = false;
         if verdict.errno != 0 {
             return Some(Err(Error::os(Operation::Read, verdict.errno).with_fd(fd).with_offset(offset)));
         }
-        let seen = slot.state.load();
-        let behind = slot.write.accepted() > slot.written() || offset < slot.size();
-        if seen.has(flag::WRITE) && !seen.has(flag::POISONED) && behind && !doubted {
+        if doubtful {
             place.end_doubted = true;
             return None;
         }
         Some(Ok(0))
+    }
+
+    /// An end at this place may be that of a moment before this file was written to; it is doubted once.
+    pub(super) fn is_doubtful_end(&self, slot: &Slot, place: &Place) -> bool {
+        let seen = slot.state.load();
+        let behind = slot.write.accepted() > slot.written() || place.offset < slot.size();
+        seen.has(flag::WRITE) && !seen.has(flag::POISONED) && behind && !place.end_doubted
     }
 
     pub(crate) fn drop_window_page(&self, raw: *mut u8) {

@@ -72,7 +72,7 @@ impl Commons {
         if seen.has(flag::ENDING) {
             return refuse(ErrorKind::Shutdown);
         }
-        if seen.has(flag::POISONED) {
+        if seen.has(flag::POISONED | flag::FAILED) {
             return Err(slot
                 .first_error()
                 .unwrap_or_else(|| Error::plain(ErrorKind::Panicked, Operation::Sync, Some(fd))));

@@ -129,6 +129,12 @@ impl Pending {
         self.0.load(Ordering::Acquire) & BITS
     }
 
+    /// The last answer was taken outside the drain, which has not met the slot since.
+    pub(crate) fn is_taken(&self) -> bool {
+        // ORDER: Acquire pairs with the exchange in `take_last`.
+        self.0.load(Ordering::Acquire) & TAKEN != 0
+    }
+
     /// Claims the last answer of a file outside the drain.
     pub(crate) fn take_closed(&self, generation: u32) -> LastAnswer {
         self.take_last(CLOSED, generation)
