@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use efio::{Efio, Events, OpenOptions};
+use efio::{Durability, Efio, Events, OpenOptions};
 
 /// Waits, event by event, until `done`.
 fn until(efio: &Efio, mut done: impl FnMut() -> bool) {
@@ -26,4 +26,33 @@ fn the_size_counts_what_is_written_of_a_page_that_is_still_open() {
         assert_eq!(efio.ef_progress(fd).unwrap().size, size, "and still do when they are written");
     }
     efio.ef_close_immediate(fd).unwrap();
+}
+
+/// Opens `files` files one after another, writes a byte to each, and leaves them open and idle.
+fn idle_files(efio: &Efio, options: &OpenOptions, files: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let fds: Vec<_> = (0..files)
+        .map(|number| {
+            let fd = efio.ef_open(folder.path().join(number.to_string()), options).unwrap();
+            until(efio, || efio.ef_open_status(fd).is_ok());
+            until(efio, || match efio.ef_write(fd, b"x") {
+                Err(error) if error.is_would_block() => false,
+                answer => answer.unwrap() == 1,
+            });
+            fd
+        })
+        .collect();
+    for fd in fds {
+        assert_eq!(efio.ef_progress(fd).unwrap().accepted, 1);
+        efio.ef_close_immediate(fd).unwrap();
+    }
+}
+
+#[test]
+fn idle_files_hold_no_page() {
+    // 4 MiB are 1,024 of the smallest pages: without giving back, the last files would wait for ever.
+    let builder = || Efio::builder().memory_limit(4 << 20).flush_interval(Duration::from_millis(10));
+    let options = OpenOptions::new().write(true).create(true);
+    idle_files(&builder().build().unwrap(), &options, 1500);
+    idle_files(&builder().build().unwrap(), &options.durability(Durability::EveryWrite), 1500);
 }

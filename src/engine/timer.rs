@@ -5,7 +5,8 @@
 //! longer than the file's interval, just now (the writer woke it). So no byte waits longer than its interval.
 //!
 //! A file found clean when its time comes leaves the list: its flag goes down, a heavy fence follows, and a second look
-//! tells whether a writer published bytes meanwhile and still saw the flag up. With no entry left the timer sleeps
+//! tells whether a writer published bytes meanwhile and still saw the flag up; if none did, the file gives its open page
+//! back, so that idle files hold no memory. With no entry left the timer sleeps
 //! without a deadline: an idle module does not wake at all.
 
 use std::cmp::Reverse;
@@ -140,6 +141,8 @@ impl Engine {
             // A writer that saw the flag up just before published its bytes before that, so they are seen here.
             if is_dirty(slot) && slot.armed.arm() {
                 timer.due.push(Reverse((now_ns.saturating_add(interval_of(slot)), slot.index, Why::Dirty)));
+            } else if slot.write.held() > 0 && !slot.state.load().has(flag::OWNED) {
+                self.commons.post(slot, mail::IDLE);
             }
         }
     }

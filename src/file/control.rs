@@ -109,6 +109,9 @@ impl Control {
             return;
         }
         self.hear(hints, slot, out);
+        if hints & mail::IDLE != 0 {
+            self.let_go(slot, commons);
+        }
         self.drive(slot, commons, out);
     }
 

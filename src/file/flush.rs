@@ -237,8 +237,12 @@ impl Control {
             }
         }
         slot.set_written(written);
-        if slot.state.load().has(flag::EAGER) && !self.sync.name_owed {
-            slot.set_durable(written);
+        if slot.state.load().has(flag::EAGER) {
+            if !self.sync.name_owed {
+                slot.set_durable(written);
+            }
+            // No timer looks after such a file.
+            self.let_go(slot, commons);
         }
         self.collect(slot, commons);
         commons.room_made(slot);
@@ -296,6 +300,18 @@ impl Control {
             slot.write.cool();
         }
         self.sync.interval_came(self.setup.durability, slot);
+    }
+
+    /// Nothing is left to write: the open page goes back, so that idle files hold none. (That of an owning `File` is the
+    /// owner's to give.)
+    pub(super) fn let_go(&self, slot: &Slot, commons: &Commons) {
+        if slot.write.accepted() > slot.written() {
+            return;
+        }
+        let generation = slot.state.load().generation();
+        for cell in &slot.write.cells {
+            commons.seal(slot, cell, generation);
+        }
     }
 
     /// A sync or a close tries a stalled write again at once.

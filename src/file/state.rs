@@ -263,6 +263,8 @@ pub(crate) mod mail {
     pub(crate) const DONE: u32 = 1 << 7;
     /// The flush timer is due, or a retry.
     pub(crate) const TIMER: u32 = 1 << 8;
+    /// Nothing was written for a while: the open page is to go back.
+    pub(crate) const IDLE: u32 = 1 << 9;
     pub(super) const SCHEDULED: u32 = 1 << 31;
 }
 
