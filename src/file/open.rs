@@ -105,7 +105,10 @@ impl Commons {
         let seen = slot.state.load();
         match seen.phase() {
             _ if !seen.is(fd) => Err(stale()),
-            Phase::Opening if seen.has(flag::FAILED) => Err(slot.first_error().unwrap_or_else(stale)),
+            // The owner is told of it; by the handle it is the last answer, which comes with the end.
+            Phase::Opening if seen.has(flag::FAILED) && seen.has(flag::OWNED) => {
+                Err(slot.first_error().unwrap_or_else(stale))
+            }
             Phase::Opening => Err(Error::would_block(Operation::Open, fd)),
             Phase::Open => Ok(()),
             Phase::Closed if seen.has(flag::FAILED) => {

@@ -194,7 +194,30 @@ impl Commons {
     /// A page for the next `len` bytes, within the file's limit.
     fn page_to_write(&self, slot: &Slot, len: usize, grown: bool) -> Result<Page, Room> {
         let side = &slot.write;
+        let (deserved, page) = self.find_page(slot, len, grown);
         // ORDER: Relaxed: the opener's field, handed on by `current`; `cool` may reset it, which is a hint.
+        side.class.store(deserved as u32, Ordering::Relaxed);
+        let page = page?;
+        // ORDER: Relaxed: a count, taken down by the actor when the page goes back.
+        side.held.fetch_add((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+        Ok(page)
+    }
+
+    /// Whether a page could be had for a write of one byte now.
+    pub(super) fn could_open(&self, slot: &Slot) -> bool {
+        let last = slot.write.cell(slot.write.current());
+        let position = last.load().position();
+        let (_, page) = self.find_page(slot, 1, position > 0 && position + 1 > last.capacity());
+        page.is_ok_and(|page| {
+            self.page_back(page);
+            true
+        })
+    }
+
+    /// The class of page that the file deserves, and the page that it gets.
+    fn find_page(&self, slot: &Slot, len: usize, grown: bool) -> (Class, Result<Page, Room>) {
+        let side = &slot.write;
+        // ORDER: Relaxed: as in `page_to_write`.
         let mut class = Class::ALL[(side.class.load(Ordering::Relaxed) as usize).min(Class::ALL.len() - 1)];
         if grown {
             class = larger(class);
@@ -203,8 +226,7 @@ impl Commons {
         while class.bytes() < whole || (len > class.bytes() && class != Class::Large) {
             class = larger(class);
         }
-        // ORDER: Relaxed: as above.
-        side.class.store(class as u32, Ordering::Relaxed);
+        let deserved = class;
         let held = side.held() as usize * GRANULE;
         // ORDER: Relaxed: set before the handle existed.
         let limit = side.held_limit.load(Ordering::Relaxed) as usize * GRANULE;
@@ -217,7 +239,7 @@ impl Commons {
         }
         // A file that holds nothing gets one page, whatever its limit.
         if held > 0 && held + class.bytes() > limit {
-            return Err(Room::FileFull);
+            return (deserved, Err(Room::FileFull));
         }
         // For the same reason one that holds pages waits for the refill of its class, while there is something to cut.
         let least = match held {
@@ -225,11 +247,8 @@ impl Commons {
             _ if self.pool.can_cut(class) => class.bytes(),
             _ => smaller(class).bytes().max(whole),
         };
-        let page =
-            self.take_page(class, least, limit.saturating_sub(held), held == 0).ok_or(Room::PoolEmpty)?;
-        // ORDER: Relaxed: a count, taken down by the actor when the page goes back.
-        side.held.fetch_add((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
-        Ok(page)
+        let page = self.take_page(class, least, limit.saturating_sub(held), held == 0);
+        (deserved, page.ok_or(Room::PoolEmpty))
     }
 
     /// Moves the place where the next page begins, under the opener's right; `action` gets the old offset and gives the

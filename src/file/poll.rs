@@ -4,12 +4,10 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::job::Handle;
-use crate::page::Class;
 use crate::sync::Ordering;
 
 use super::Slot;
 use super::commons::Commons;
-use super::note::GRANULE;
 use super::read::NowaitRead;
 use super::state::{Phase, flag, mail, want};
 use super::write::Caller;
@@ -47,24 +45,15 @@ impl Commons {
         if word.is_open() && word.position() < cell.capacity() {
             return true;
         }
-        let held = slot.write.held();
-        // ORDER: Relaxed: set before the handle existed.
-        let limit = slot.write.held_limit.load(Ordering::Relaxed);
-        if held > 0 && held as usize + Class::Small.bytes() / GRANULE > limit as usize {
-            return false;
-        }
-        let page = self.take_page(Class::Small, 1, Class::Large.bytes(), held == 0);
-        page.is_some_and(|page| {
-            self.pool.put(page);
-            true
-        })
+        self.could_open(slot)
     }
 
     /// A read would have bytes, the end, or an error.
     fn has_bytes(&self, slot: &Slot, fd: Fd, nowait: NowaitRead<'_>) -> bool {
         let seen = slot.state.load();
         if seen.has(flag::OWNED) {
-            return slot.read.pages() > 0;
+            // The place is the owner's to look at.
+            return slot.read.pages() > 0 && !seen.has(flag::WRITING | flag::STALE_WINDOW);
         }
         if let Some(error) = super::read::refusal(slot, seen, fd, Caller::Descriptor) {
             return !error.is_would_block();
