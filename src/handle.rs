@@ -415,9 +415,15 @@ impl Write for File {
         Ok(taken)
     }
 
-    /// Starts the flush of everything written; `WouldBlock` until it is in the file.
+    /// Starts the flush of everything written; `WouldBlock` until it is in the file. Then the file holds no page: one that
+    /// will be idle for long is flushed before.
     fn flush(&mut self) -> io::Result<()> {
-        Ok(self.efio.engine().commons.flush(self.fd)?)
+        self.commons().flush(self.fd)?;
+        if self.open && !self.page.start.is_null() {
+            self.commons().give_up_page(self.slot());
+            self.look_at_page();
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Progress tells the truth at every moment, and what a file no longer needs it gives back.
 
+use std::io::Write;
 use std::time::Duration;
 
 use efio::{Durability, Efio, Events, OpenOptions};
@@ -55,4 +56,25 @@ fn idle_files_hold_no_page() {
     let options = OpenOptions::new().write(true).create(true);
     idle_files(&builder().build().unwrap(), &options, 1500);
     idle_files(&builder().build().unwrap(), &options.durability(Durability::EveryWrite), 1500);
+}
+
+#[test]
+fn an_owned_file_that_was_flushed_holds_no_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let efio = Efio::builder().memory_limit(4 << 20).build().unwrap();
+    let options = OpenOptions::new().write(true).create(true);
+    let files: Vec<_> = (0..1500)
+        .map(|number| {
+            let mut file = efio.open(folder.path().join(number.to_string()), &options).unwrap();
+            let mut view = file.blocking();
+            view.write_all(b"x").unwrap();
+            view.flush().unwrap();
+            file
+        })
+        .collect();
+    for (number, mut file) in files.into_iter().enumerate() {
+        file.blocking().write_all(b"y").unwrap();
+        file.blocking().close().unwrap();
+        assert_eq!(std::fs::read(folder.path().join(number.to_string())).unwrap(), b"xy");
+    }
 }
