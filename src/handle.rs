@@ -21,12 +21,13 @@ use crate::file::commons::Commons;
 use crate::file::opener::Patience;
 use crate::file::state::flag;
 use crate::file::write::{Caller, page_start, prefetch_next, refusal};
-use crate::job::Handle;
 use crate::sync::light_fence;
 
 mod blocking;
+mod front;
 
 pub use blocking::Blocking;
+use front::Front;
 
 /// One open file, owned: its offset, its reads and its writes are this value's alone.
 ///
@@ -55,6 +56,7 @@ pub struct File {
     /// The slot, which lives as long as the engine that `efio` keeps.
     slot: *const Slot,
     page: OpenPage,
+    front: Front,
     open: bool,
 }
 
@@ -115,7 +117,7 @@ impl Efio {
         }
         let Some(slot) = commons.slot(fd) else { return Err(Error::stale(Operation::Open, fd)) };
         let open = slot.state.load().has(flag::OWNED);
-        Ok(File { efio: self.clone(), fd, slot, page: OpenPage::NONE, open })
+        Ok(File { efio: self.clone(), fd, slot, page: OpenPage::NONE, front: Front::NONE, open })
     }
 }
 
@@ -147,6 +149,7 @@ impl File {
     #[must_use]
     pub fn into_fd(mut self) -> Fd {
         if std::mem::take(&mut self.open) {
+            self.settle_front();
             self.commons().disown(self.slot(), self.fd);
         }
         self.fd
@@ -191,6 +194,7 @@ impl File {
     fn end(&mut self, flags: u64, operation: Operation) -> Result<()> {
         self.check(operation)?;
         self.open = false;
+        self.front = Front::NONE;
         let answer = self.commons().close_owned(self.slot(), self.fd, flags, operation);
         if self.efio.engine().is_stopped() {
             // The module has ended around this file: what it still holds is written and closed here.
@@ -256,6 +260,8 @@ impl File {
     fn append_slowly(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut taken = 0;
         let mut patience = Patience::new();
+        // A write may take the common offset over, and with it drop the window.
+        self.settle_front();
         loop {
             self.check(Operation::Write)?;
             let (slot, commons) = (self.slot(), self.commons());
@@ -310,52 +316,6 @@ impl File {
             OpenPage::NONE
         };
     }
-
-    fn read_some(&mut self, into: &mut [u8]) -> Result<usize> {
-        self.check(Operation::Read)?;
-        let engine = self.efio.engine();
-        let slot = self.slot();
-        let mut reader = slot.owner_reader();
-        let nowait =
-            |handle: Handle, offset: u64, into: &mut [u8]| engine.platform.read_nowait(handle, offset, into);
-        let answer = engine.commons.read_claimed(slot, self.fd, &mut reader, Caller::Owner, into, &nowait);
-        reader.keep();
-        self.forget_page();
-        answer
-    }
-
-    /// A read may have brought the common offset over from the write side, which gives the open page away.
-    fn forget_page(&mut self) {
-        if self.slot().state.glance().shares_offset() {
-            self.page = OpenPage::NONE;
-        }
-    }
-
-    /// The bytes at the front of the window; asks for some when there are none.
-    fn lend(&mut self) -> Result<&[u8]> {
-        loop {
-            self.check(Operation::Read)?;
-            let mut reader = self.slot().owner_reader();
-            let seen = self.slot().state.load();
-            let (start, len) = if seen.has(flag::WRITING | flag::STALE_WINDOW) {
-                (std::ptr::null(), 0)
-            } else {
-                self.commons().window_front(&mut reader)
-            };
-            if len > 0 {
-                reader.keep();
-                // SAFETY: the fill wrote these bytes and gave the page up; it stays the front of the window, which is
-                // this owner's, until a call with `&mut self`, which the borrow of the result excludes.
-                return Ok(unsafe { std::slice::from_raw_parts(start, len) });
-            }
-            let found = self.commons().fill_front(self.slot(), self.fd, &mut reader);
-            reader.keep();
-            self.forget_page();
-            if !found? {
-                return Ok(&[]);
-            }
-        }
-    }
 }
 
 impl Drop for File {
@@ -383,11 +343,8 @@ impl BufRead for File {
 
     fn consume(&mut self, bytes: usize) {
         if self.open && bytes > 0 {
-            let mut reader = self.slot().owner_reader();
-            let (_, left) = self.commons().window_front(&mut reader);
-            debug_assert!(bytes <= left, "no more is consumed than was lent");
-            self.commons().advance(self.slot(), &mut reader, bytes.min(left));
-            reader.keep();
+            self.settle_front();
+            self.use_front(bytes);
         }
     }
 }
@@ -432,6 +389,7 @@ impl Seek for File {
         if !self.open {
             return Err(Error::stale(Operation::Seek, self.fd).into());
         }
+        self.settle_front();
         let answer = self.commons().seek(self.fd, to, Caller::Owner);
         self.look_at_page();
         Ok(answer?)

@@ -16,7 +16,7 @@ use crate::sync::Ordering;
 use super::Slot;
 use super::commons::Commons;
 use super::state::{Phase, Snapshot, flag, mail, want};
-use super::window::{Place, Reader, Released};
+use super::window::{Filled, Place, Reader, Released};
 use super::write::{Caller, page_start};
 
 /// A reader of such pieces or larger ones is best served by the page cache itself, as long as that has them.
@@ -53,6 +53,7 @@ pub(super) fn refusal(slot: &Slot, seen: Snapshot, fd: Fd, caller: Caller) -> Op
 
 impl Commons {
     /// `ef_read`: see the head of this file.
+    #[inline]
     pub(crate) fn read(&self, fd: Fd, into: &mut [u8], nowait: NowaitRead<'_>) -> Result<usize> {
         let Some(slot) = self.slot(fd) else { return Err(Error::stale(Operation::Read, fd)) };
         let Some(mut reader) = slot.read.claim() else {
@@ -106,12 +107,35 @@ impl Commons {
         nowait: NowaitRead<'_>,
     ) -> Result<usize> {
         self.check_read(slot, fd, reader, caller)?;
+        match self.copy_front(slot, reader, into) {
+            Some(bytes) => Ok(bytes),
+            None => self.read_slowly(slot, fd, reader, into, nowait),
+        }
+    }
+
+    #[cold]
+    fn read_slowly(
+        &self,
+        slot: &Slot,
+        fd: Fd,
+        reader: &mut Reader<'_>,
+        into: &mut [u8],
+        nowait: NowaitRead<'_>,
+    ) -> Result<usize> {
         if into.is_empty() {
             return Ok(0);
         }
         loop {
-            if let Some(answer) = self.read_front(slot, fd, reader, into) {
-                return answer;
+            // What is of an older epoch goes, so that the copy finds what is of this one.
+            let seen = reader.front(|page| self.drop_window_page(page)).is_some();
+            if let Some(bytes) = self.copy_front(slot, reader, into) {
+                return Ok(bytes);
+            }
+            if seen {
+                if let Some(verdict) = self.read_verdict(slot, fd, reader) {
+                    return verdict;
+                }
+                continue;
             }
             if let Some(bytes) = self.read_nowait(slot, reader, into, nowait) {
                 return Ok(bytes);
@@ -198,29 +222,27 @@ impl Commons {
         error
     }
 
-    /// Copies from the front of the window; `None` when it is empty.
-    #[inline]
-    fn read_front(
-        &self,
-        slot: &Slot,
-        fd: Fd,
-        reader: &mut Reader<'_>,
-        into: &mut [u8],
-    ) -> Option<Result<usize>> {
-        let place = *reader.place();
-        let front = reader.front(|page| self.drop_window_page(page))?;
-        let cursor = if front.epoch == place.epoch { place.cursor } else { 0 };
-        let left = (front.len - cursor) as usize;
-        if left == 0 {
-            return self.read_verdict(slot, fd, reader);
+    /// Copies from the front of the window; `None` when there are no bytes of this epoch.
+    #[inline(always)]
+    fn copy_front(&self, slot: &Slot, reader: &mut Reader<'_>, into: &mut [u8]) -> Option<usize> {
+        let Filled { page, len, .. } = reader.peek()?;
+        let cursor = reader.place().cursor;
+        let bytes = ((len - cursor) as usize).min(into.len());
+        if bytes == 0 {
+            return None;
         }
-        let bytes = left.min(into.len());
-        let start = page_start(front.page).wrapping_add(cursor as usize);
+        let start = page_start(page).wrapping_add(cursor as usize);
         // SAFETY: the fill wrote `len` bytes of this page and gave it up; the claim makes this its only reader, and it
         // goes back to the pool only by this reader. `cursor + bytes` is at most `len`.
         unsafe { std::ptr::copy_nonoverlapping(start, into.as_mut_ptr(), bytes) };
-        self.advance(slot, reader, bytes);
-        Some(Ok(bytes))
+        let place = reader.place();
+        place.end_doubted = false;
+        place.offset += bytes as u64;
+        place.cursor += bytes as u32;
+        if place.cursor == len {
+            self.use_up(slot, reader);
+        }
+        Some(bytes)
     }
 
     /// The front of the window as bytes, for those who look before they take.

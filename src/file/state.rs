@@ -118,6 +118,13 @@ impl Snapshot {
         self.0 & among == wanted
     }
 
+    /// Nothing has changed for an owning `File` that reads: the file is open, its own, readable, and as it was filled.
+    #[inline]
+    pub(crate) const fn owner_reads_on(self) -> bool {
+        const ON: u64 = flag::READ | flag::OWNED | Phase::Open as u64;
+        self.0 & (0xff | ON | flag::WRITING | flag::POISONED | flag::STALE_WINDOW) == ON
+    }
+
     const fn with_phase(self, phase: Phase) -> Self {
         Self(self.0 & !0xff | phase as u64)
     }

@@ -240,6 +240,15 @@ impl Reader<'_> {
         }
     }
 
+    /// The oldest thing in the window, if it is of the present epoch.
+    #[inline(always)]
+    pub(crate) fn peek(&mut self) -> Option<Filled> {
+        let epoch = self.place().epoch;
+        // SAFETY: the claim makes this the only consumer; the value is copied before anything else happens.
+        let front = unsafe { *self.side.ring.front()?.as_ptr() };
+        (front.epoch == epoch).then_some(front)
+    }
+
     /// Takes the oldest thing out of the window.
     pub(crate) fn pop(&mut self) -> Option<Filled> {
         self.place().cursor = 0;
