@@ -136,7 +136,10 @@ impl News {
     }
 
     /// Visits until told to stop; gives the oldest of what is left, and whether it was told to.
-    fn visit_all<L: Links>(mut taken: Taken<'_, L>, visit: &mut impl FnMut(u32) -> bool) -> (Option<u32>, bool) {
+    fn visit_all<L: Links>(
+        mut taken: Taken<'_, L>,
+        visit: &mut impl FnMut(u32) -> bool,
+    ) -> (Option<u32>, bool) {
         while let Some(index) = taken.next() {
             if !visit(index) {
                 return (taken.suspend(), true);

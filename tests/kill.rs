@@ -77,8 +77,8 @@ fn write_for_ever(place: &str) {
 /// What the child said last, of each kind.
 fn last(said: &str, kind: &str) -> u64 {
     let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    let numbers = whole.lines().filter_map(|line| line.strip_prefix(kind)?.trim().parse().ok());
-    numbers.last().unwrap_or(0)
+    let number = whole.lines().rev().find_map(|line| line.strip_prefix(kind)?.trim().parse().ok());
+    number.unwrap_or(0)
 }
 
 /// The first `len` bytes of the stream.

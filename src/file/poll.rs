@@ -67,9 +67,8 @@ impl Commons {
             place.offset = slot.write.end().1;
         }
         let front = reader.front(|page| self.drop_window_page(page)).filter(|_| !over);
-        let answer = front.map(|front| {
-            front.len > place.cursor || front.errno != 0 || !self.is_doubtful_end(slot, &place)
-        });
+        let answer = front
+            .map(|front| front.len > place.cursor || front.errno != 0 || !self.is_doubtful_end(slot, &place));
         let spent = place.nowait_spent && !over && answer.is_none();
         let ahead = slot.read.is_ahead() && !over && answer.is_none();
         let ready = answer == Some(true) || {
