@@ -4,8 +4,11 @@
 //! which it fails, or the model proves nothing. Twins live here, never in the code they imitate.
 
 mod cell;
+mod close;
 mod fence;
+mod module;
 mod news;
+mod opener;
 mod page;
 mod ready_list;
 mod sleeper;

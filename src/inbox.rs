@@ -66,9 +66,9 @@ impl Inbox {
     fn visit(&self, slot: &Slot, events: &mut Events) {
         let seen = slot.state.load();
         let (bits, end) = slot.pending.drain(seen.phase() == Phase::Op);
-        // After the close was asked for, only its own event is of interest.
-        let masked = matches!(seen.phase(), Phase::Closing | Phase::Free)
-            || seen.phase() == Phase::Closed && end == DrainEnd::Nothing;
+        // After the close was asked for, only its own event is of interest; that one may have come since the look above.
+        let masked = end != DrainEnd::DeliverAndFree
+            && matches!(seen.phase(), Phase::Closing | Phase::Closed | Phase::Free);
         if bits != 0 && !masked {
             events.push(self.event(slot, Readiness::from_bits(bits)));
         }

@@ -149,8 +149,9 @@ impl Cell {
     /// A new life of the slot begins: empty, at position 0. Only while the slot is OPENING and has no page.
     pub(crate) fn reset(&self, generation: u32, placement: Placement) {
         self.place(placement);
-        // ORDER: Release publishes the placement to the first opener; the slot's claim excludes every other change.
-        self.word.store(Word::empty(generation, 0).0, Ordering::Release);
+        // ORDER: AcqRel: publishes the placement to the first opener; a swap, since a late claim of the last life may come
+        // between, which is wiped by this or fails after it.
+        self.word.swap(Word::empty(generation, 0).0, Ordering::AcqRel);
     }
 
     #[inline]

@@ -16,7 +16,7 @@ use super::state::{mail, want};
 use super::write::{Caller, refusal};
 
 /// How often a writer looks again while another one opens the next page, which takes some 100 ns.
-const SPINS: u32 = 200;
+const SPINS: u32 = if cfg!(efio_loom) { 1 } else { 200 };
 
 /// A file's limit has room for so many pages of the class it writes in, or the class is smaller.
 const PAGES_AT_LEAST: usize = 4;

@@ -86,5 +86,8 @@ pub(crate) fn model<F>(scenario: F)
 where
     F: Fn() + Sync + Send + 'static,
 {
-    loom::model(scenario);
+    let mut builder = loom::model::Builder::new();
+    // A small module takes more steps than a protocol alone.
+    builder.max_branches = 20_000;
+    builder.check(scenario);
 }

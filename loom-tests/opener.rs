@@ -1,0 +1,159 @@
+//! The opener's claim against the close, and a refusal against the room that is made.
+//!
+//! With the real words of state, cells and wants. Checked: no page is open after the closer found both cells quiet, and
+//! a closer that found one in other hands is told; a refused writer gets one event, or finds the room. The twins look
+//! before they claim, and look before they leave word.
+
+use crate::fd::Fd;
+use crate::file::cell::{Cell, Completer, Placement};
+use crate::file::state::{CloseStart, Phase, State, Want, want};
+use crate::page::Class;
+use crate::sync::{Arc, AtomicU32, Ordering, model, thread};
+use Ordering::{AcqRel, Relaxed};
+
+const PAGE: *mut u8 = std::ptr::without_provenance_mut(1 << 12);
+
+struct File {
+    state: State,
+    cells: [Cell; 2],
+    want: Want,
+    fd: Fd,
+    /// The closer was told to look again.
+    told: AtomicU32,
+}
+
+impl File {
+    fn new() -> Self {
+        let state = State::new();
+        let fd = Fd::new(0, state.begin(Phase::Opening, 0));
+        assert!(state.opened(0));
+        let cells = std::array::from_fn(|_| Cell::new());
+        for cell in &cells {
+            cell.reset(fd.generation(), Placement::default());
+        }
+        Self { state, cells, want: Want::new(), fd, told: AtomicU32::new(0) }
+    }
+
+    /// As `Commons::room_made`.
+    fn room_made(&self) {
+        if self.want.take(want::SHUT) != 0 {
+            self.told.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn open_next(&self, looks_before: bool) {
+        let next = &self.cells[1];
+        let may = |file: &Self| file.state.set(0).phase() == Phase::Open;
+        let early = looks_before && may(self);
+        if !next.claim(self.fd.generation()) {
+            return;
+        }
+        if early || !looks_before && may(self) {
+            next.open(PAGE, Class::Small, Placement::default(), false);
+        } else {
+            next.undo(self.fd.generation());
+        }
+        self.room_made();
+    }
+
+    /// As `Control::shut_cells`.
+    fn shut(&self, leaves_word_first: bool) -> bool {
+        if leaves_word_first {
+            self.want.set(want::SHUT);
+        }
+        let mut quiet = true;
+        for cell in &self.cells {
+            if cell.seal(self.fd.generation()) == Some(Completer::Yes) {
+                cell.empty();
+            }
+            quiet &= cell.load().is_empty();
+        }
+        if !leaves_word_first {
+            self.want.set(want::SHUT);
+        }
+        quiet
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    LooksBeforeItClaims,
+    LeavesWordAfterTheLook,
+}
+
+fn close(fault: Fault) {
+    let file = Arc::new(File::new());
+    let opener = file.clone();
+    let opener = thread::spawn(move || opener.open_next(fault == Fault::LooksBeforeItClaims));
+    assert!(file.state.close(file.fd, 0, false) == CloseStart::Begun);
+    let mut quiet = file.shut(fault != Fault::LeavesWordAfterTheLook);
+    opener.join().unwrap();
+    if !quiet {
+        assert_eq!(file.told.load(Relaxed), 1, "the closer waits for ever");
+        quiet = file.shut(true);
+    }
+    assert!(quiet && file.cells.iter().all(|cell| !cell.load().is_open()), "a page is open in a closed file");
+}
+
+#[test]
+fn no_page_is_opened_behind_the_closer() {
+    model(|| close(Fault::None));
+}
+
+#[test]
+#[should_panic(expected = "a page is open in a closed file")]
+fn twin_that_looks_before_it_claims() {
+    model(|| close(Fault::LooksBeforeItClaims));
+}
+
+#[test]
+#[should_panic(expected = "the closer waits for ever")]
+fn twin_that_leaves_word_after_its_look() {
+    model(|| close(Fault::LeavesWordAfterTheLook));
+}
+
+/// Two refused writers and one that makes room for both; as in `Patience`: leave word, look once more, go.
+fn refusal(leaves_word_first: bool) {
+    struct Room {
+        want: Want,
+        pages: AtomicU32,
+        events: AtomicU32,
+    }
+    let shared = Arc::new(Room { want: Want::new(), pages: AtomicU32::new(0), events: AtomicU32::new(0) });
+    let writer = shared.clone();
+    // True: refused.
+    let writer = thread::spawn(move || {
+        let take = || writer.pages.fetch_update(Relaxed, Relaxed, |pages| pages.checked_sub(1)).is_ok();
+        if leaves_word_first {
+            writer.want.set(want::WRITE);
+            !take()
+        } else {
+            let refused = !take();
+            if refused {
+                writer.want.set(want::WRITE);
+            }
+            refused
+        }
+    });
+    // Relaxed: the want word alone orders the room and the look.
+    shared.pages.fetch_add(1, Relaxed);
+    if shared.want.take(want::WRITE) != 0 {
+        shared.events.fetch_add(1, AcqRel);
+    }
+    let refused = writer.join().unwrap();
+    let events = shared.events.load(Relaxed);
+    assert!(!refused || events == 1, "refused and never told");
+    assert!(events <= 1, "told twice");
+}
+
+#[test]
+fn a_refused_writer_is_told() {
+    model(|| refusal(true));
+}
+
+#[test]
+#[should_panic(expected = "refused and never told")]
+fn twin_that_looks_before_it_leaves_word() {
+    model(|| refusal(false));
+}
