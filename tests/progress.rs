@@ -1,5 +1,8 @@
 //! Progress tells the truth at every moment, and what a file no longer needs it gives back.
-#![allow(clippy::unwrap_used, reason = "a test fails where it stands, also in a function that two tests share")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails where it stands, also in a function that two tests share"
+)]
 
 use std::io::Write;
 use std::time::Duration;

@@ -107,7 +107,7 @@ impl Watched {
             seccomp::supervise(&listener, section_of, |name, call| {
                 told.lock().unwrap().push(format!("{name} ({call:?})"));
                 // SAFETY: takes numbers only; the process was made to be killed here.
-                unsafe { libc::kill(loop_thread.load(Ordering::SeqCst).cast_signed(), libc::SIGKILL) };
+                unsafe { libc::kill(loop_thread.load(Ordering::SeqCst) as i32, libc::SIGKILL) };
             });
         });
         let socket = theirs.as_raw_fd();
@@ -158,7 +158,7 @@ impl Watched {
     fn stop(mut self) -> Option<i32> {
         self.section.store(FREE, Ordering::SeqCst);
         // SAFETY: takes numbers only.
-        unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
