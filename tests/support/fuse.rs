@@ -315,17 +315,19 @@ impl Mounted {
     }
 }
 
-/// Takes a mount away, whatever is still open in it.
-pub fn detach(path: &Path) {
+fn umount(path: &Path, flags: i32) {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     // SAFETY: the path ends with a zero byte and outlives the call.
-    unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+    unsafe { libc::umount2(path.as_ptr(), flags) };
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         self.disk.release();
-        detach(self.folder.path());
+        // What is still asked is refused from here on: a thread that waited for an answer from its own process, while
+        // that ends, would keep it for ever.
+        umount(self.folder.path(), libc::MNT_FORCE);
+        umount(self.folder.path(), libc::MNT_DETACH);
         drop(self.session.take());
     }
 }
