@@ -6,11 +6,15 @@
 mod cell;
 mod close;
 mod fence;
+mod life;
+mod mail;
 mod module;
 mod news;
 mod opener;
 mod page;
+mod pending;
 mod ready_list;
+mod seats;
 mod sleeper;
 mod spsc;
 mod stack;
