@@ -340,8 +340,11 @@ fn surface(stage: &mut Stage) {
     names(stage);
 }
 
-/// Things that a loop must not do, by name: the call that gives them away, and the deed.
-const SINS: [(&str, fn(&mut Stage)); 8] = [
+/// What is done on the loop's thread.
+type Deed = fn(&mut Stage);
+
+/// Things that a loop must not do: the call that gives them away, and the deed.
+const SINS: [(&str, Deed); 8] = [
     ("statx", |stage| drop(std::fs::metadata(stage.folder.join("hot")))),
     ("openat", |stage| drop(std::fs::File::open(stage.folder.join("hot")))),
     ("unlink", |stage| drop(std::fs::remove_file(stage.folder.join("hot")))),
