@@ -118,7 +118,10 @@ impl Control {
             return;
         }
         self.fill.offset += bytes as u64;
-        slot.set_size(slot.size().max(self.fill.offset));
+        if bytes > 0 {
+            // A read behind the end says nothing of the size.
+            slot.set_size(slot.size().max(self.fill.offset));
+        }
         let errno = fault.map_or(0, |fault| fault.errno);
         let verdict = end || errno != 0;
         let page = if bytes == 0 {

@@ -62,7 +62,14 @@ impl Commons {
             if moved {
                 return true;
             }
-            if !slot.state.load().has(flag::WRITING) {
+            let seen = slot.state.load();
+            if !seen.has(flag::WRITING) {
+                return true;
+            }
+            if seen.has(flag::POISONED | flag::ENDING) {
+                // Nobody writes any more, so nobody gets the opener's right: the offset stays where writing ended.
+                self.move_reader(reader, slot.write.end().1);
+                slot.state.clear(flag::WRITING);
                 return true;
             }
             slot.want.set(want::READ);

@@ -172,6 +172,8 @@ impl Control {
                 if self.sync.name_owed {
                     self.name = Some(Box::new(open.work.name.clone()));
                 }
+                // A file that was cut is not durably empty before a sync.
+                self.sync.metadata_changed = open.work.truncate;
                 self.busy.meta = true;
                 out.job(slot, self.device, Kind::Meta, Work::Open(open.work));
             }
