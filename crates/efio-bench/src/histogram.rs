@@ -41,11 +41,6 @@ impl Histogram {
         self.longest
     }
 
-    /// How many values there are.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
     /// The value that `part` (0 to 1) of all do not exceed.
     pub fn quantile(&self, part: f64) -> u64 {
         let rank = ((self.total as f64 * part).ceil() as u64).max(1);

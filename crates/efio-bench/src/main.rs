@@ -5,14 +5,20 @@
 //! is emptied afterwards.
 
 mod board;
+mod files;
 mod histogram;
+mod idle;
 mod line;
 mod ours;
 mod process;
 mod stamp;
+mod tick;
 mod w1;
 mod w2;
+mod w3;
+mod w4;
 mod w5;
+mod w6;
 
 use board::{Verdict, markdown};
 use process::Folder;
@@ -39,7 +45,16 @@ impl Effort {
 /// A workload by name.
 type Workload = (&'static str, fn(&Folder, Effort) -> Outcome<Vec<Verdict>>);
 
-const WORKLOADS: &[Workload] = &[("w1", w1::run), ("w2", w2::run), ("w5", w5::run)];
+const WORKLOADS: &[Workload] = &[
+    ("w1", w1::run),
+    ("w2", w2::run),
+    ("w3", w3::run),
+    ("w4", w4::run),
+    ("w5", w5::run),
+    ("w6", w6::run),
+    ("files", files::run),
+    ("idle", idle::run),
+];
 
 fn main() -> Outcome<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use efio::{Builder, Efio, Event, Events, Fd, OpenOptions};
 
@@ -32,12 +31,6 @@ impl Ours {
                 return Ok(());
             }
         }
-    }
-
-    /// Takes what events there are; waits for some at most that long.
-    pub fn take(&mut self, timeout: Duration) -> io::Result<&Events> {
-        self.efio.wait(&mut self.events, Some(timeout))?;
-        Ok(&self.events)
     }
 
     /// Opens a file and waits for it.

@@ -196,7 +196,7 @@ fn round<S: Source>(board: &mut Board, peer: &'static str, make: impl Fn() -> Ou
 }
 
 /// Writes the file and reads it once, so that it is cached.
-fn prepare(path: &Path, mib: u64) -> Outcome<()> {
+pub fn prepare(path: &Path, mib: u64) -> Outcome<()> {
     let mut file = File::create(path)?;
     let mut block = vec![0_u8; MIB];
     for number in 0..mib {

@@ -1,0 +1,143 @@
+//! Open files: what opening one and a call on one cost with few and with many open, and the memory of each.
+//!
+//! Real files as many as the limit of this process allows, up to 15,000; then 100,000 and 1,048,576 on the simulated disk,
+//! whose own memory (names and handles) is measured apart and taken off.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use efio::{Efio, Events, Fd, OpenOptions, Readiness};
+
+use crate::board::{Board, Measure, Verdict, median};
+use crate::ours::Ours;
+use crate::process::{self, Folder};
+use crate::{Effort, Outcome};
+
+const MEASURES: &[Measure] =
+    &[median("open us"), median("cycle us"), median("write ns"), median("bytes a file")];
+
+/// Writes to a file, again and again; nanoseconds a call.
+fn writes(efio: &Efio, fd: Fd) -> Outcome<f64> {
+    const CALLS: u32 = 200_000;
+    let begin = process::thread_ns();
+    for _ in 0..CALLS {
+        match efio.ef_write(fd, b"sixteen bytes..\n") {
+            Ok(_) => {}
+            Err(error) if error.is_would_block() => std::thread::sleep(Duration::from_micros(100)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((process::thread_ns() - begin) as f64 / f64::from(CALLS))
+}
+
+/// Opens, writes, reads back, closes; microseconds.
+fn cycles(ours: &mut Ours, path: &Path) -> Outcome<f64> {
+    const CYCLES: u32 = 300;
+    let options = OpenOptions::new().read(true).write(true).create(true);
+    let begin = Instant::now();
+    for _ in 0..CYCLES {
+        let fd = ours.open(path, &options)?;
+        ours.efio.ef_write(fd, b"bytes")?;
+        ours.efio.ef_seek(fd, std::io::SeekFrom::Start(0))?;
+        let mut bytes = [0; 5];
+        while let Err(error) = ours.efio.ef_read(fd, &mut bytes) {
+            if !error.is_would_block() {
+                return Err(error.into());
+            }
+            ours.until(|event| event.fd() == fd && event.readiness().is_readable())?;
+        }
+        if &bytes != b"bytes" {
+            return Err("what was written was not read back".into());
+        }
+        ours.efio.ef_close(fd)?;
+        ours.until(|event| event.fd() == fd && event.readiness().is_closed())?;
+    }
+    Ok(begin.elapsed().as_secs_f64() * 1e6 / f64::from(CYCLES))
+}
+
+/// Opens real files until there are `count`.
+fn open_real(ours: &mut Ours, folder: &Folder, fds: &mut Vec<Fd>, count: usize) -> Outcome<()> {
+    let options = OpenOptions::new().read(true).write(true).create(true);
+    let (first, mut opened) = (fds.len(), fds.len());
+    for number in first..count {
+        fds.push(ours.efio.ef_open(folder.file(&format!("files-{number}")), &options)?);
+    }
+    while opened < count {
+        let mut now = 0;
+        ours.until(|event| {
+            now += usize::from(event.readiness().is_opened());
+            true
+        })?;
+        opened += now;
+    }
+    Ok(())
+}
+
+fn real(board: &mut Board, folder: &Folder, counts: &[(usize, &'static str)]) -> Outcome<()> {
+    let mut ours = Ours::new(Efio::builder())?;
+    let (mut fds, path) = (Vec::new(), folder.file("files-cycle"));
+    cycles(&mut ours, &path)?;
+    for (count, name) in counts {
+        let (before, first, begin) = (process::resident_bytes(), fds.len(), Instant::now());
+        open_real(&mut ours, folder, &mut fds, *count)?;
+        let new = (count - first) as f64;
+        board.add(name, "open us", begin.elapsed().as_secs_f64() * 1e6 / new);
+        if new > 500.0 {
+            board.add(name, "bytes a file", (process::resident_bytes() - before) / new);
+        }
+        board.add(name, "cycle us", cycles(&mut ours, &path)?);
+        let last = fds[fds.len() - 1];
+        writes(&ours.efio, last)?;
+        board.add(name, "write ns", writes(&ours.efio, last)?);
+    }
+    Ok(())
+}
+
+fn simulated(board: &mut Board, count: usize, name: &'static str) -> Outcome<()> {
+    let sim = efio::sim::Sim::new(1);
+    let efio = Efio::builder().sim(&sim).build()?;
+    let options = OpenOptions::new().read(true).write(true).create(true);
+    let mut events = Events::with_capacity(4096);
+    let (before, begin) = (process::resident_bytes(), Instant::now());
+    let (mut last, mut opened) = (None, 0);
+    for number in 0..count {
+        // One name for all: the disk's memory is not what is measured.
+        last = Some(efio.ef_open("/file", &options)?);
+        if number % 1024 == 1023 || number + 1 == count {
+            while efio.step() && opened <= number {
+                efio.events(&mut events)?;
+                opened += events.iter().filter(|event| event.readiness().contains(Readiness::OPENED)).count();
+            }
+        }
+    }
+    board.add(name, "open us", begin.elapsed().as_secs_f64() * 1e6 / count as f64);
+    board.add(name, "bytes a file", (process::resident_bytes() - before) / count as f64);
+    let Some(last) = last else { return Ok(()) };
+    let begin = process::thread_ns();
+    const CALLS: u32 = 200;
+    for _ in 0..CALLS {
+        efio.ef_write(last, b"sixteen bytes..\n")?;
+    }
+    board.add(name, "write ns", (process::thread_ns() - begin) as f64 / f64::from(CALLS));
+    Ok(())
+}
+
+/// Runs the workload.
+pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
+    let mut board = Board::new("Open files", MEASURES);
+    let most = (process::raise_files_limit() as usize).saturating_sub(500).min(15_000);
+    let counts = [(10, "10 real files"), (1_000, "1,000 real files"), (most, "15,000 real files")];
+    real(&mut board, folder, &counts)?;
+    simulated(&mut board, 10, "10 on sim")?;
+    simulated(&mut board, 100_000, "100,000 on sim")?;
+    if !effort.quick {
+        simulated(&mut board, 1_048_576, "1,048,576 on sim")?;
+    }
+    board.print();
+    let many = if effort.quick { "100,000 on sim" } else { "1,048,576 on sim" };
+    Ok(vec![
+        board.at_most("open files, 15,000 beside 10", "write ns", counts[2].1, counts[0].1, 1.2),
+        board.at_most("open files, 15,000 beside 10", "cycle us", counts[2].1, counts[0].1, 1.2),
+        board.below("open files", "bytes a file", many, counts[2].1, 640.0),
+    ])
+}
