@@ -30,7 +30,7 @@ impl Slots {
     }
 
     fn take(&self, slot: u32, seen: &mut [u32; SLOTS]) {
-        seen[slot as usize] |= self.pending[slot as usize].drain(false).0;
+        seen[slot as usize] |= self.pending[slot as usize].drain().0;
     }
 }
 

@@ -408,9 +408,6 @@ impl Efio {
         if is_engine_thread() {
             return Err(Error::plain(ErrorKind::Deadlock, Operation::Shutdown, None));
         }
-        if engine.is_stopped() {
-            return Ok(());
-        }
         let ended = engine.end(deadline);
         if !ended.in_time {
             return Err(Error::noted(

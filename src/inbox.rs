@@ -65,7 +65,7 @@ impl Inbox {
 
     fn visit(&self, slot: &Slot, events: &mut Events) {
         let seen = slot.state.load();
-        let (bits, end) = slot.pending.drain(seen.phase() == Phase::Op);
+        let (bits, end) = slot.pending.drain();
         // After the close was asked for, only its own event is of interest; that one may have come since the look above.
         let masked = end != DrainEnd::DeliverAndFree
             && matches!(seen.phase(), Phase::Closing | Phase::Closed | Phase::Free);
@@ -80,10 +80,9 @@ impl Inbox {
     fn event(&self, slot: &Slot, readiness: Readiness) -> Event {
         let failed = readiness.is_error() || readiness.is_closed();
         let (error, lost) = match failed {
-            true => slot.with_report(|report| {
-                let error = report.news.take().or_else(|| report.error.clone());
-                (error, if readiness.is_closed() { report.lost } else { 0 })
-            }),
+            // The closed event is about the file, not about the last request that failed.
+            true if readiness.is_closed() => slot.with_report(|report| (report.error.clone(), report.lost)),
+            true => slot.with_report(|report| (report.news.take().or_else(|| report.error.clone()), 0)),
             false => (None, 0),
         };
         Event { fd: slot.fd(), token: slot.token(), readiness, error, lost, progress: progress_of(slot) }

@@ -81,6 +81,19 @@ impl News {
         }
     }
 
+    /// Takes slots out of the list that nobody waits to hear of, as `is_over` says; the others stay.
+    pub(crate) fn sweep(&self, links: &impl Links, mut is_over: impl FnMut(u32) -> bool) {
+        let Some(mut left) = self.try_left() else { return };
+        let mut kept = Vec::new();
+        let older = Taken::resume(&self.ready, links, left.take());
+        kept.extend(older.filter(|index| !is_over(*index)));
+        kept.extend(self.ready.take_all(links).filter(|index| !is_over(*index)));
+        drop(left);
+        for index in kept {
+            self.push(links, index);
+        }
+    }
+
     /// Hands the slots that have news to `visit`, oldest first, until it returns false (that slot counts as visited).
     /// A drain that meets another one at work gets nothing, and the other one calls the consumer again.
     pub(crate) fn drain(&self, links: &impl Links, mut visit: impl FnMut(u32) -> bool) {

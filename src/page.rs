@@ -408,6 +408,12 @@ impl Pool {
         (free.into_iter().sum::<u32>() + uncut) as usize
     }
 
+    /// Pages of the floor that a `take_floor` would find.
+    pub(crate) fn floor_free(&self) -> usize {
+        // ORDER: Relaxed; a count for hints, pairs with those in `take_from` and `shelve`.
+        self.shelves[FLOOR_SHELF].free.load(Ordering::Relaxed) as usize
+    }
+
     /// Bytes of the pages that are taken.
     pub(crate) fn bytes_in_use(&self) -> usize {
         // ORDER: Relaxed; a count, pairs with the fetch_add in `take_from` and the fetch_sub in `put`.

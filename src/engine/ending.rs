@@ -87,11 +87,16 @@ impl Engine {
         self.commons.post(slot, mail::CLOSE);
     }
 
-    /// Flushes, closes, joins. Called once.
+    /// Flushes, closes, joins, once: a call that finds it done, or meanwhile waits for it, has the same answer.
     pub(crate) fn end(&self, deadline: Duration) -> Ended {
+        let mut ended = lock(&self.ended);
+        *ended.get_or_insert_with(|| self.end_once(deadline))
+    }
+
+    fn end_once(&self, deadline: Duration) -> Ended {
         self.begin_ending();
         let until = Instant::now().checked_add(deadline);
-        let in_time = self.wait_until_quiet(until);
+        let in_time = self.wait_until_quiet(until, deadline);
         self.stop_threads();
         let joined = self.join_threads(until);
         let mut ended = self.tell_losses();
@@ -106,7 +111,9 @@ impl Engine {
             let seen = slot.state.load();
             match seen.phase() {
                 Phase::Free | Phase::Closed => true,
-                Phase::Op => slot.with_report(|report| report.answer.is_some()),
+                Phase::Op => slot.pending.is_taken() || slot.with_report(|report| report.answer.is_some()),
+                // It ends with its `File`, and nothing of it is left to do before.
+                Phase::Opening if seen.has(flag::FAILED) => true,
                 Phase::Open if seen.has(flag::OWNED) => {
                     seen.has(flag::POISONED | flag::STALLED) || slot.write.accepted() <= slot.written()
                 }
@@ -122,10 +129,13 @@ impl Engine {
         }
     }
 
-    /// Waits for the files; on a virtual clock it turns the engine itself, moving the clock.
-    fn wait_until_quiet(&self, until: Option<Instant>) -> bool {
+    /// Waits for the files; on a virtual clock it turns the engine itself, moving the clock as far as the deadline.
+    fn wait_until_quiet(&self, until: Option<Instant>, deadline: Duration) -> bool {
         if self.platform.is_virtual() {
-            return self.turn_until(|| self.is_quiet());
+            let deadline_ns = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+            let until_ns = self.platform.now_ns().saturating_add(deadline_ns);
+            let _ = self.turn_until(|| self.is_quiet() || self.platform.now_ns() >= until_ns);
+            return self.is_quiet();
         }
         if self.is_poisoned() {
             return false;

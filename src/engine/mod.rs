@@ -39,6 +39,7 @@ pub(crate) struct Engine {
     poison: PoisonFlag,
     ending: AtomicBool,
     stop: AtomicBool,
+    ended: Mutex<Option<ending::Ended>>,
     joins: Mutex<Vec<JoinHandle<()>>>,
     seats_taken: AtomicU64,
     /// Who turns a module on a virtual clock.
@@ -69,6 +70,7 @@ impl Engine {
             poison: PoisonFlag::new(),
             ending: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            ended: Mutex::new(None),
             joins: Mutex::new(Vec::new()),
             seats_taken: AtomicU64::new(0),
             stepper: Mutex::new(None),

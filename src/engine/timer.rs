@@ -14,6 +14,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use crate::file::Slot;
+use crate::file::control::Later;
 use crate::file::state::{Phase, flag, mail};
 use crate::sync::{Ordering, heavy_fence, lock};
 
@@ -26,6 +27,8 @@ enum Why {
     Dirty,
     /// Its actor asked to be polled.
     Asked,
+    /// It was dirty in its last life, with a longer interval.
+    Renewed,
 }
 
 /// See the head of this file.
@@ -75,10 +78,10 @@ pub(crate) struct Round {
 
 impl Engine {
     /// Notes slots that their actors want to be polled later, and wakes the timer if one is due before it would wake.
-    pub(super) fn look_later(&self, later: &mut Vec<(u32, u64)>) {
+    pub(super) fn look_later(&self, later: &mut Vec<Later>) {
         let mut timer = lock(&self.timer);
-        for (slot, at_ns) in later.drain(..) {
-            timer.due.push(Reverse((at_ns, slot, Why::Asked)));
+        for Later { slot, at_ns, renew } in later.drain(..) {
+            timer.due.push(Reverse((at_ns, slot, if renew { Why::Renewed } else { Why::Asked })));
         }
         drop(timer);
         self.commons.clock.sleeper.wake();
@@ -124,6 +127,9 @@ impl Engine {
             let Some(slot) = self.commons.table.get(index) else { continue };
             match why {
                 Why::Asked => self.commons.post(slot, mail::PAGE),
+                Why::Renewed => {
+                    timer.due.push(Reverse((now_ns.saturating_add(interval_of(slot)), index, Why::Dirty)));
+                }
                 Why::Dirty if is_dirty(slot) => {
                     self.commons.post(slot, mail::TIMER);
                     timer.due.push(Reverse((now_ns.saturating_add(interval_of(slot)), index, Why::Dirty)));

@@ -29,7 +29,9 @@ impl Commons {
             return refuse(ErrorKind::Stale);
         }
         // Taken before the claim: after it the slot may be freed by the drain.
-        let Some(answered) = slot.with_report(|report| report.answer.take()) else {
+        let own =
+            |report: &mut super::Report| slot.state.load().is(fd).then(|| report.answer.take()).flatten();
+        let Some(answered) = slot.with_report(own) else {
             return refuse(ErrorKind::WouldBlock);
         };
         match slot.pending.take_answer(fd.generation()) {

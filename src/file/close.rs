@@ -219,8 +219,14 @@ impl Control {
     fn end(&mut self, slot: &Slot, commons: &Commons) {
         let (accepted, written) = (slot.write.accepted(), slot.written());
         debug_assert!(written <= accepted, "no more is written than was accepted");
-        let gone = self.closing.unpublished || self.poisoned && self.sync_failed(slot);
-        let lost = if gone { accepted - slot.durable().min(accepted) } else { accepted - written };
+        let nameless = self.setup.atomic && (!self.closing.publish_done || self.closing.unpublished);
+        let lost = match nameless {
+            // The file was removed: where its bytes had got to does not matter.
+            true => accepted,
+            // What was written since the last sync may be gone.
+            false if self.sync.failed => accepted - slot.durable().min(accepted),
+            false => accepted - written,
+        };
         let mut bits = Readiness::CLOSED;
         if lost > 0 {
             slot.with_report(|report| report.lost = lost);
@@ -232,19 +238,14 @@ impl Control {
         // ORDER: Relaxed: counts.
         totals.accepted.fetch_add(accepted, Ordering::Relaxed);
         // ORDER: Relaxed: counts.
-        totals.written.fetch_add(written, Ordering::Relaxed);
+        totals.written.fetch_add(accepted - lost, Ordering::Relaxed);
         // ORDER: Relaxed: counts.
-        totals.lost.fetch_add(accepted - written, Ordering::Relaxed);
+        totals.lost.fetch_add(lost, Ordering::Relaxed);
         if self.failed_open {
             bits |= Readiness::OPENED;
         }
         slot.state.finish(if self.failed_open { flag::FAILED } else { 0 });
         *self = Self::default();
         commons.raise(slot, bits.bits());
-    }
-
-    /// The error that stands is one of a sync: bytes counted as written may be gone.
-    fn sync_failed(&self, slot: &Slot) -> bool {
-        slot.first_error().is_some_and(|error| error.operation() == Operation::Sync)
     }
 }

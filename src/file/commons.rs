@@ -14,7 +14,7 @@ use crate::table::Table;
 
 use super::Slot;
 use super::note::Notes;
-use super::state::LastAnswer;
+use super::state::{DrainEnd, LastAnswer};
 use super::waiters::Waiters;
 
 /// How long the timer sleeps, for those who wonder whether it must be woken.
@@ -30,6 +30,9 @@ pub(crate) struct Clock {
     growth: AtomicBool,
 }
 
+/// So many last answers taken outside the drain are followed by a look for slots to free.
+const SWEEP_EVERY: u32 = 32;
+
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Commons {
@@ -43,6 +46,8 @@ pub(crate) struct Commons {
     pub(crate) submissions: IndexList,
     pub(crate) dirty: IndexList,
     pub(crate) waiters: Waiters,
+    /// Last answers taken outside the drain.
+    taken: AtomicU32,
     /// Bytes accepted, in a file, and reported as lost, over the module's life.
     pub(crate) totals: Totals,
 }
@@ -95,6 +100,7 @@ impl Commons {
             submissions: IndexList::new(),
             dirty: IndexList::new(),
             waiters: Waiters::new(),
+            taken: AtomicU32::new(0),
             totals: Totals {
                 accepted: AtomicU64::new(0),
                 written: AtomicU64::new(0),
@@ -243,6 +249,24 @@ impl Commons {
         self.table.release(slot.index);
     }
 
+    /// Frees slots whose last answer was taken while they stood in the ready list, every so often: a program that asks for
+    /// answers and never drains would else run out of slots.
+    fn sweep_taken(&self) {
+        // ORDER: Relaxed: a count.
+        if self.taken.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY != SWEEP_EVERY - 1 {
+            return;
+        }
+        self.news.sweep(&self.by_ready(), |index| {
+            let Some(slot) = self.table.get(index).filter(|slot| slot.pending.is_taken()) else {
+                return false;
+            };
+            let (_, end) = slot.pending.drain();
+            debug_assert_eq!(end, DrainEnd::Free, "its answer was taken");
+            self.free(slot);
+            true
+        });
+    }
+
     /// Acts on what `take_last` said; true when the caller has the answer.
     pub(crate) fn settle(&self, slot: &Slot, answer: LastAnswer) -> bool {
         match answer {
@@ -250,7 +274,10 @@ impl Commons {
                 self.free(slot);
                 true
             }
-            LastAnswer::DrainFrees => true,
+            LastAnswer::DrainFrees => {
+                self.sweep_taken();
+                true
+            }
             LastAnswer::Gone | LastAnswer::NotYet => false,
         }
     }

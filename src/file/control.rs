@@ -59,6 +59,15 @@ pub(crate) struct Control {
     pub(super) closing: Closing,
 }
 
+/// A slot that the timer is to look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Later {
+    pub(crate) slot: u32,
+    pub(crate) at_ns: u64,
+    /// It is on the list of dirty files with a stamp of its last life.
+    pub(crate) renew: bool,
+}
+
 /// What a poll asks of the engine.
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
@@ -67,7 +76,7 @@ pub(crate) struct Polled {
     /// Jobs to run.
     pub(crate) jobs: Vec<Job>,
     /// Slots to be looked at again, and when.
-    pub(crate) later: Vec<(u32, u64)>,
+    pub(crate) later: Vec<Later>,
 }
 
 impl Polled {
@@ -76,7 +85,12 @@ impl Polled {
     }
 
     pub(super) fn look_again(&mut self, slot: &Slot, at_ns: u64) {
-        self.later.push((slot.index, at_ns));
+        self.later.push(Later { slot: slot.index, at_ns, renew: false });
+    }
+
+    /// The slot's entry on the timer's list is an old one: it is to be stamped anew.
+    pub(super) fn renew(&mut self, slot: &Slot) {
+        self.later.push(Later { slot: slot.index, at_ns: self.now_ns, renew: true });
     }
 }
 

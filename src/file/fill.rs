@@ -25,6 +25,8 @@ pub(super) struct Fill {
     offset: u64,
     /// Pieces of this epoch so far.
     pieces: u32,
+    /// Accepted bytes that are written before the next piece is read; 0 when none are waited for.
+    after: u64,
     /// The end or an error was met; a new request begins again.
     pub(super) ended: bool,
     /// The page that a job is filling, as one word, or null; and the epoch it is for.
@@ -39,17 +41,19 @@ impl Control {
         if self.busy.fill || self.fill.ended || !slot.read.is_ahead() || self.busy.barrier {
             return;
         }
-        if self.reads_unwritten(slot) {
-            // A reader sees what this file wrote: that goes out first, and the fill follows it.
-            self.flush.target = self.flush.target.max(slot.write.accepted());
+        if self.fill.after == 0 && self.reads_unwritten(slot) {
+            // A reader sees what this file had written by now: that goes out first, and the fill follows it. What is
+            // accepted meanwhile is for the next piece, or a steady writer would put this one off for ever.
+            self.fill.after = slot.write.accepted();
+        }
+        if slot.written() < self.fill.after && !self.poisoned {
+            self.flush.target = self.flush.target.max(self.fill.after);
             self.drive_write(slot, commons, out);
-            if self.busy.write || self.is_stalled() {
-                return;
-            }
+            return;
         }
         let (epoch, start) = slot.read.epoch();
         if epoch != self.fill.epoch {
-            self.fill = Fill { epoch, offset: start, ..Fill::default() };
+            self.fill = Fill { epoch, offset: start, after: self.fill.after, ..Fill::default() };
         }
         let wide = (commons.limits.read_ahead / Class::Large.bytes()).clamp(1, WINDOW_PAGES);
         let allowed = if commons.is_tight() { 1 } else { wide };
@@ -64,6 +68,7 @@ impl Control {
         self.fill.page = NonNull::new(page.into_raw());
         self.fill.page_epoch = epoch;
         self.fill.pieces += 1;
+        self.fill.after = 0;
         self.busy.fill = true;
         let mut into = Slices::new();
         let _ = into.push(Slice { start, len });

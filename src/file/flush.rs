@@ -204,7 +204,7 @@ impl Control {
                 commons.raise(slot, Readiness::RESUMED.bits());
             }
         }
-        if let Some(fault) = fault {
+        if let Some(fault) = fault.filter(|_| !self.poisoned) {
             self.write_refused(fault, slot, commons, out);
         }
     }
@@ -318,6 +318,14 @@ impl Control {
     pub(super) fn retry_now(&mut self) {
         if let Some(stall) = &mut self.flush.stall {
             stall.retry_at_ns = 0;
+        }
+    }
+
+    /// Something worse than a stall happened: its error makes way, and the write is not tried again.
+    pub(super) fn end_stall(&mut self, slot: &Slot) {
+        if self.flush.stall.take().is_some() {
+            slot.state.clear(flag::STALLED);
+            slot.with_report(|report| report.error = None);
         }
     }
 

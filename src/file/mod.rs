@@ -180,6 +180,11 @@ impl Slot {
         self.token.load(Ordering::Relaxed)
     }
 
+    /// No page of the pool is this file's: neither accepted bytes nor a window.
+    pub(crate) fn holds_none(&self) -> bool {
+        self.read.pages() == 0 && self.write.held() == 0
+    }
+
     /// A look at the report, made when it is first needed: most files never do.
     pub(crate) fn with_report<R>(&self, action: impl FnOnce(&mut Report) -> R) -> R {
         action(crate::sync::lock(&self.report).get_or_insert_default())

@@ -8,6 +8,7 @@
 use std::io::SeekFrom;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::event::Readiness;
 use crate::fd::Fd;
 
 use super::Slot;
@@ -30,14 +31,14 @@ impl Commons {
             // The owning file is the caller, and holds the claim.
             let mut reader = slot.owner_reader();
             let offset = reader.place().offset;
-            self.move_reader(&mut reader, offset);
+            self.move_reader(slot, &mut reader, offset);
             slot.state.set(flag::WRITING);
             reader.keep();
             return Some(offset);
         }
         let mut reader = slot.read.claim()?;
         let offset = reader.place().offset;
-        self.move_reader(&mut reader, offset);
+        self.move_reader(slot, &mut reader, offset);
         slot.state.set(flag::WRITING);
         self.release_reader(slot, reader.release());
         Some(offset)
@@ -55,7 +56,7 @@ impl Commons {
         let mut patience = Patience::new();
         loop {
             let moved = self.move_place(slot, fd, caller, |end| {
-                self.move_reader(reader, end);
+                self.move_reader(slot, reader, end);
                 slot.state.clear(flag::WRITING);
                 end
             });
@@ -80,10 +81,14 @@ impl Commons {
     }
 
     /// Moves the reader and drops what was read ahead.
-    pub(crate) fn move_reader(&self, reader: &mut Reader<'_>, offset: u64) {
+    pub(crate) fn move_reader(&self, slot: &Slot, reader: &mut Reader<'_>, offset: u64) {
         reader.begin_epoch(offset);
         while let Some(old) = reader.pop() {
             self.drop_window_page(old.page);
+        }
+        // What a refused reader waits for is dropped on arrival now: it asks again.
+        if slot.read.take_want() {
+            self.raise(slot, Readiness::READABLE.bits());
         }
     }
 
@@ -168,7 +173,7 @@ impl Commons {
         } else {
             let offset = target(reader.place().offset);
             if let Some(offset) = offset {
-                self.seek_within(&mut reader, offset);
+                self.seek_within(slot, &mut reader, offset);
             }
             offset.map(Ok)
         };
@@ -180,7 +185,7 @@ impl Commons {
     }
 
     /// Within the front page the cursor moves; anywhere else a new epoch begins.
-    fn seek_within(&self, reader: &mut Reader<'_>, offset: u64) {
+    fn seek_within(&self, slot: &Slot, reader: &mut Reader<'_>, offset: u64) {
         let place = *reader.place();
         if offset == place.offset {
             return;
@@ -193,7 +198,7 @@ impl Commons {
                 place.cursor = (offset - start) as u32;
                 place.offset = offset;
             }
-            _ => self.move_reader(reader, offset),
+            _ => self.move_reader(slot, reader, offset),
         }
     }
 

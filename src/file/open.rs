@@ -29,6 +29,8 @@ pub(crate) struct OpenRequest {
     pub(crate) work: Box<OpenWork>,
     pub(crate) setup: Setup,
     pub(crate) path: PathBuf,
+    /// The timer still has the slot on its list, from a file that was not in such a hurry.
+    pub(crate) sooner: bool,
 }
 
 /// What the actor has to remember of the options.
@@ -64,8 +66,10 @@ impl Commons {
         let interval = options.flush_interval.unwrap_or(self.limits.flush_interval);
         let limit = options.memory_limit.unwrap_or(self.limits.file_memory);
         let generation = slot.state.load().generation();
-        slot.begin_life(generation, options.token);
-        slot.write.reset(generation, limit, u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX));
+        slot.begin_life(generation, options.token, false);
+        let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        let sooner = slot.armed.is_set() && interval_ns < slot.write.interval_ns();
+        slot.write.reset(generation, limit, interval_ns);
         slot.put_request(Box::new(Request::Open(OpenRequest {
             work: Box::new(work_of(options, name)),
             setup: Setup {
@@ -76,6 +80,7 @@ impl Commons {
                 creates: options.create || options.create_new,
             },
             path,
+            sooner,
         })));
         slot.state.begin(Phase::Opening, flags);
         self.post(slot, mail::OPEN);
@@ -86,7 +91,7 @@ impl Commons {
     pub(crate) fn op(&self, work: Work) -> Option<Fd> {
         let slot = self.claim()?;
         let generation = slot.state.load().generation();
-        slot.begin_life(generation, 0);
+        slot.begin_life(generation, 0, true);
         slot.put_request(Box::new(Request::Op(work)));
         slot.state.begin(Phase::Op, 0);
         self.post(slot, mail::OPEN);
@@ -142,8 +147,8 @@ fn work_of(options: &OpenOptions, name: Name) -> OpenWork {
 
 impl Slot {
     /// Sets up what both a file and an op begin with; the slot is the claimer's alone.
-    fn begin_life(&self, generation: u32, token: u64) {
-        self.pending.begin(generation);
+    fn begin_life(&self, generation: u32, token: u64, op: bool) {
+        self.pending.begin(generation, op);
         // PAGE stays: the slot may still stand in the queue for pages from its last life.
         self.want.take(want::WRITE | want::TURN | want::READ | want::FILL | want::SHUT);
         self.set_written(0);
@@ -154,7 +159,9 @@ impl Slot {
         // ORDER: Relaxed: as above.
         self.sync_asked.store(u64::from(generation) << 32, Ordering::Relaxed);
         self.meta.reset(generation);
-        self.read.reset();
+        if !op {
+            self.read.reset();
+        }
         *lock(&self.report) = None;
     }
 }
@@ -171,6 +178,9 @@ impl Control {
                 self.sync.name_owed = open.setup.creates && !open.setup.atomic;
                 if self.sync.name_owed {
                     self.name = Some(Box::new(open.work.name.clone()));
+                }
+                if open.sooner {
+                    out.renew(slot);
                 }
                 // A file that was cut is not durably empty before a sync.
                 self.sync.metadata_changed = open.work.truncate;

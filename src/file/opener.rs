@@ -41,12 +41,13 @@ pub(crate) enum Room {
 #[derive(Debug)]
 pub(crate) struct Patience {
     spins: u32,
-    asked: bool,
+    /// The words it has left.
+    asked: u32,
 }
 
 impl Patience {
     pub(crate) fn new() -> Self {
-        Self { spins: SPINS, asked: false }
+        Self { spins: SPINS, asked: 0 }
     }
 
     /// False: the caller is refused, and an event is owed to it.
@@ -59,19 +60,22 @@ impl Patience {
                 spin_loop();
                 return true;
             }
-            _ if self.asked => return false,
-            Room::PoolEmpty => {
-                slot.want.set(want::WRITE);
-                commons.wait_for_page(slot);
-            }
-            Room::FileFull | Room::OffsetTaken => {
-                slot.want.set(want::WRITE);
-            }
-            Room::Contended => {
-                slot.want.set(want::TURN);
-            }
+            _ => {}
         }
-        self.asked = true;
+        // Each kind of refusal leaves its own word, once.
+        let word = match room {
+            Room::PoolEmpty => want::WRITE | want::PAGE,
+            Room::Contended => want::TURN,
+            _ => want::WRITE,
+        };
+        if self.asked & word == word {
+            return false;
+        }
+        self.asked |= word;
+        slot.want.set(word & !want::PAGE);
+        if room == Room::PoolEmpty {
+            commons.wait_for_page(slot);
+        }
         true
     }
 }
@@ -187,7 +191,7 @@ impl Commons {
     fn give_back(&self, slot: &Slot, page: Page) -> Room {
         // ORDER: Relaxed: a count, as in `page_to_write`.
         slot.write.held.fetch_sub((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
-        self.pool.put(page);
+        self.page_back(page);
         Room::OffsetTaken
     }
 

@@ -45,8 +45,15 @@ pub(super) fn refusal(slot: &Slot, seen: Snapshot, fd: Fd, caller: Caller) -> Op
     }
     // A poisoned file can be read as far as it was written; what it accepted beyond cannot, and reading it back would
     // wait for ever.
-    if seen.has(flag::POISONED) && seen.shares_offset() && slot.write.accepted() > slot.written() {
-        return slot.first_error();
+    if seen.shares_offset() {
+        // The offset cannot be brought over from a write side that takes no more calls.
+        let stuck = seen.has(flag::WRITING) || slot.write.accepted() > slot.written();
+        if seen.has(flag::POISONED) && stuck {
+            return slot.first_error();
+        }
+        if seen.has(flag::ENDING) && seen.has(flag::WRITING) {
+            return plain(ErrorKind::Shutdown);
+        }
     }
     None
 }
@@ -190,7 +197,7 @@ impl Commons {
         if seen.has(flag::STALE_WINDOW) {
             slot.state.clear(flag::STALE_WINDOW);
             let offset = reader.place().offset;
-            self.move_reader(reader, offset);
+            self.move_reader(slot, reader, offset);
         }
         if seen.has(flag::WRITING) && !self.offset_to_reader(slot, fd, caller, reader) {
             return Err(Error::would_block(Operation::Read, fd));

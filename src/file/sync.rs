@@ -34,6 +34,8 @@ pub(super) struct Syncing {
     pub(super) unasked: bool,
     /// The name is not durable yet.
     pub(super) name_owed: bool,
+    /// A sync failed: what was written since the last one may be gone.
+    pub(super) failed: bool,
     /// Size or blocks changed since the last sync began.
     pub(super) metadata_changed: bool,
 }
@@ -100,7 +102,10 @@ impl Control {
     pub(super) fn hear_sync(&mut self, slot: &Slot) {
         // ORDER: Acquire pairs with `Commons::sync`: what was accepted before the call is seen below.
         let asked = slot.sync_asked.load(Ordering::Acquire) as u32;
-        if asked == self.sync.heard {
+        // A batch that waits for its bytes takes no more in, or a steady stream of writes and syncs would put it off for
+        // ever; those that come meanwhile are the next one.
+        let forming = self.sync.is_owed() && self.sync.heard != self.sync.covers_asked;
+        if asked == self.sync.heard || forming && !self.poisoned {
             return;
         }
         self.sync.heard = asked;
@@ -143,7 +148,10 @@ impl Control {
                 let count = self.sync.covers_asked;
                 self.sync.name_owed = false;
                 self.name = None;
-                slot.set_durable(slot.durable().max(self.sync.covers));
+                // Of a file whose writes are durable by themselves only the name was missing.
+                let eager = slot.state.load().has(flag::EAGER);
+                let covers = if eager { slot.written() } else { self.sync.covers };
+                slot.set_durable(slot.durable().max(covers));
                 if count != self.sync.answered {
                     self.sync.answered = count;
                     commons.raise(slot, Readiness::SYNCED.bits());
@@ -151,6 +159,8 @@ impl Control {
             }
             Err(fault) => {
                 let offset = (!self.setup.append).then(|| slot.durable());
+                self.end_stall(slot);
+                self.sync.failed = true;
                 self.poison_by(fault, offset, slot, commons);
             }
         }

@@ -82,20 +82,25 @@ impl Commons {
 
     /// Tells waiters, oldest first, as many as there are pages. For engine threads.
     pub(crate) fn serve_waiters(&self) {
+        // ORDER: AcqRel: what comes back after this look marks it anew. Lowered whatever the look finds, or engine threads
+        // would go on looking.
+        self.waiters.due.swap(false, Ordering::AcqRel);
         // ORDER: SeqCst pairs with the fence in `wait_for_page`.
         fence(Ordering::SeqCst);
         if self.waiters.is_empty() {
             return;
         }
-        // ORDER: AcqRel: what comes back after this look marks it anew.
-        self.waiters.due.swap(false, Ordering::AcqRel);
         let mut queue = lock(&self.waiters.queue);
         queue.extend(self.waiters.list.take_all(&self.by_waiter()));
-        let mut pages = self.pool.pages_free();
-        while pages > 0 {
+        let (mut pages, mut floor) = (self.pool.pages_free(), self.pool.floor_free());
+        for _ in 0..queue.len() {
             let Some(index) = queue.pop_front() else { break };
-            if self.tell_waiter(index) {
-                pages -= 1;
+            // The reserve is for those who hold no page at all.
+            let reserved = pages == 0 && floor > 0 && self.table.get(index).is_some_and(Slot::holds_none);
+            if pages == 0 && !reserved {
+                queue.push_back(index);
+            } else if self.tell_waiter(index) {
+                if reserved { floor -= 1 } else { pages -= 1 }
             }
         }
         // ORDER: Relaxed: a count, under the lock.

@@ -80,7 +80,8 @@ pub(crate) struct ReadSide {
 impl ReadSide {
     pub(crate) fn new() -> Self {
         Self {
-            claim: AtomicU32::new(0),
+            // Only a file has anything to read: its life opens the claim, and its end keeps it.
+            claim: AtomicU32::new(CLAIMED),
             ring: Ring::new(),
             epoch: AtomicU32::new(0),
             start: AtomicU64::new(0),

@@ -84,6 +84,11 @@ impl WriteSide {
     }
 
     #[inline]
+    pub(crate) fn interval_ns(&self) -> u64 {
+        // ORDER: Relaxed: set before the file could be dirty.
+        self.interval_ns.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn current(&self) -> u32 {
         // ORDER: Acquire pairs with the Release store in `open_next`: the cell of `current` is set up.
         self.current.load(Ordering::Acquire)

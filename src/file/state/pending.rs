@@ -1,7 +1,7 @@
 //! Pending: the events of a slot that nobody has taken yet, and who gets the last one.
 //!
 //! ```text
-//! word   tag of the generation:16 | QUEUED | TAKEN | WAITER | DELIVERED | event bits:9
+//! word   tag of the generation:16 | OP | QUEUED | TAKEN | WAITER | DELIVERED | event bits:9
 //!
 //!   raise   adds bits; who finds QUEUED down puts the slot on its inbox's ready list
 //!   drain   takes the bits, once the slot has left the list; with CLOSED it also frees the slot
@@ -14,6 +14,8 @@
 
 use crate::sync::{AtomicU32, Ordering};
 
+/// The slot holds a queued metadata call rather than a file.
+const OP: u32 = 1 << 13;
 const QUEUED: u32 = 1 << 12;
 const TAKEN: u32 = 1 << 11;
 const WAITER: u32 = 1 << 10;
@@ -76,11 +78,12 @@ impl Pending {
 
     /// A new life begins: answers are for handles of this generation. A late event of the last life may still be in the
     /// list, so the rest of the word stays.
-    pub(crate) fn begin(&self, generation: u32) {
+    pub(crate) fn begin(&self, generation: u32, op: bool) {
         // ORDER: Relaxed: a first guess, checked by the exchange.
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
-            let next = seen & (QUEUED | BITS) & !(CLOSED | DONE) | tag_of(generation);
+            let kind = if op { OP } else { 0 };
+            let next = seen & (QUEUED | BITS) & !(CLOSED | DONE) | tag_of(generation) | kind;
             // ORDER: AcqRel: ordered among the events of both lives.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -100,15 +103,15 @@ impl Pending {
     /// The drain, having taken the slot from the list: the bits, and what it has to do about the last answer. A CLOSED
     /// that a sleeping caller reserved stays in the word for that caller.
     /// Of an op, word stays that its event was delivered: from then on its answer may be taken.
-    pub(crate) fn drain(&self, op: bool) -> (u32, DrainEnd) {
+    pub(crate) fn drain(&self) -> (u32, DrainEnd) {
         // ORDER: Acquire pairs with `raise`.
         let mut seen = self.0.load(Ordering::Acquire);
         loop {
             let reserved = seen & (WAITER | TAKEN) == WAITER;
-            let tag = seen & !FLAGS;
+            let tag = seen & (!FLAGS | OP);
             let next = if reserved {
                 tag | seen & (CLOSED | WAITER)
-            } else if op && seen & TAKEN == 0 && seen & (DONE | DELIVERED) != 0 {
+            } else if seen & OP != 0 && seen & TAKEN == 0 && seen & (DONE | DELIVERED) != 0 {
                 tag | DELIVERED
             } else {
                 tag
