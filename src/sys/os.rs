@@ -37,6 +37,7 @@ const OWN_LINUX_FLAGS: i32 = 0;
 pub(crate) struct Os {
     pub(crate) resolver: Resolver,
     /// Staged files may be without a name (O_TMPFILE).
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has such files"))]
     pub(crate) unnamed: bool,
 }
 
