@@ -5,18 +5,25 @@
 
 mod cell;
 mod close;
+mod counter;
+mod event_count;
 mod fence;
 mod life;
 mod mail;
+mod mcs_lock;
 mod module;
 mod news;
 mod opener;
 mod page;
+mod parker;
 mod pending;
 mod ready_list;
+mod rw_lock;
 mod seats;
 mod sleeper;
+mod spin_lock;
 mod spsc;
 mod stack;
 mod table;
+mod ticket_lock;
 mod wake;

@@ -12,7 +12,7 @@
 
 #![allow(unsafe_code, reason = "the futex system call takes the address of the word")]
 
-pub(crate) use platform::{wait, wake_all, wake_one};
+pub(crate) use platform::{wait, wake_address, wake_all, wake_one};
 
 #[cfg(all(target_os = "linux", not(efio_loom)))]
 mod platform {
@@ -58,20 +58,20 @@ mod platform {
         wake(word, 1);
     }
 
+    /// Wakes one thread that sleeps on the word at this address, which may be gone by now.
+    pub(crate) fn wake_address(word: *const AtomicU32) {
+        wake(word, 1);
+    }
+
     /// Wakes every thread that sleeps on `word`.
     pub(crate) fn wake_all(word: &AtomicU32) {
         wake(word, libc::c_int::MAX);
     }
 
-    fn wake(word: &AtomicU32, threads: libc::c_int) {
-        // SAFETY: `word` is an aligned, live u32; the call only uses its address as a key.
+    fn wake(word: *const AtomicU32, threads: libc::c_int) {
+        // SAFETY: the call uses the address as a key, and reads nothing there.
         unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                word.as_ptr(),
-                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                threads,
-            );
+            libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, threads);
         }
     }
 }
@@ -89,9 +89,9 @@ mod platform {
     const BEDS: usize = 64;
     static TABLE: [Bed; BEDS] = [const { Bed { gate: Mutex::new(()), bell: Condvar::new() } }; BEDS];
 
-    fn bed(word: &AtomicU32) -> &'static Bed {
+    fn bed(word: *const AtomicU32) -> &'static Bed {
         // The low bits are the same in all aligned words of a cache line.
-        &TABLE[(std::ptr::from_ref(word).addr() >> 6) % BEDS]
+        &TABLE[(word.addr() >> 6) % BEDS]
     }
 
     /// Sleeps while `word` is `expected`, at most for `timeout`.
@@ -111,11 +111,16 @@ mod platform {
 
     /// Wakes one thread that sleeps on `word`; as words share beds, all that sleep in its bed.
     pub(crate) fn wake_one(word: &AtomicU32) {
-        wake_all(word);
+        wake_address(word);
     }
 
     /// Wakes every thread that sleeps on `word`.
     pub(crate) fn wake_all(word: &AtomicU32) {
+        wake_address(word);
+    }
+
+    /// Wakes every thread that sleeps on the word at this address, which may be gone by now.
+    pub(crate) fn wake_address(word: *const AtomicU32) {
         let bed = bed(word);
         drop(lock(&bed.gate));
         bed.bell.notify_all();
@@ -152,7 +157,12 @@ mod platform {
     }
 
     /// Wakes every thread that sleeps on `word`, and on any other.
-    pub(crate) fn wake_all(_word: &AtomicU32) {
+    pub(crate) fn wake_all(word: &AtomicU32) {
+        wake_address(word);
+    }
+
+    /// The same, by the address of a word that may be gone by now.
+    pub(crate) fn wake_address(_word: *const AtomicU32) {
         drop(lock(&GATE));
         BELL.notify_all();
     }

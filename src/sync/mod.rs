@@ -6,33 +6,60 @@
 //!
 //! | file | what it keeps |
 //! | --- | --- |
+//! | `backoff` | how to wait: pauses, yields, then it is time to sleep |
 //! | `cell` | `UnsafeCell` with loom's `with` and `with_mut` |
+//! | `counter` | a count in several cache lines |
+//! | `event_count` | sleep for a condition of any kind, without losing its coming true |
 //! | `fence` | a cheap fence for the hot side, a heavy one for the rare side |
 //! | `futex` | sleep on a word, wake who sleeps on it |
+//! | `parker` | one thread's place to sleep, and the token that ends it |
 //! | `prefetch` | cache lines asked for before they are written |
+//! | `lock` | a value behind any of the three locks below, and its guard |
+//! | `mcs` | a lock whose waiters queue, each on its own cache line |
 //! | `poison` | "a thread panicked in here" |
+//! | `rwlock` | many readers or one writer, who is not kept waiting by new readers |
 //! | `seats` | which of up to 64 threads sleep for want of work |
+//! | `spin` | a lock of one byte |
+//! | `ticket` | a lock in strict order |
 //! | `wake` | one wake-up in flight, and a thread that sleeps without losing one |
 //! | `zeroed` | large arrays of atomics that cost memory only where they are used |
 //!
 //! Invariant: atomics made under loom live inside a model. They cannot be made in statics or
 //! outside a model, which is why unit tests are not built under loom.
 
+mod backoff;
 mod cell;
+mod counter;
+mod event_count;
 pub(crate) mod fence;
 pub(crate) mod futex;
+mod lock;
+mod mcs;
+mod parker;
 mod poison;
 mod prefetch;
+mod rwlock;
 mod seats;
+mod spin;
+mod ticket;
 mod wake;
 pub(crate) mod zeroed;
 
+pub use backoff::Backoff;
+pub use counter::Counter;
 pub use crossbeam_utils::CachePadded;
+pub use event_count::{EventCount, WaitTicket};
 pub(crate) use fence::{heavy_fence, light_fence};
 pub(crate) use hint::spin_loop;
+pub use lock::{Lock, LockGuard, RawLock};
+pub use mcs::{McsGuard, McsLock, RawMcs};
+pub use parker::Parker;
 pub use poison::{PoisonFlag, PoisonGuard};
 pub(crate) use prefetch::prefetch_for_write;
+pub use rwlock::{RawSpinRw, ReadGuard, SpinRwLock, UpgradableGuard, WriteGuard};
 pub(crate) use seats::Seats;
+pub use spin::{RawSpin, SpinGuard, SpinLock};
+pub use ticket::{RawTicket, TicketGuard, TicketLock};
 pub use wake::{Sleeper, WakeFlag};
 
 #[cfg(not(efio_loom))]
