@@ -69,7 +69,7 @@ impl Commons {
             }
             if seen.has(flag::POISONED | flag::ENDING) {
                 // Nobody writes any more, so nobody gets the opener's right: the offset stays where writing ended.
-                self.move_reader(reader, slot.write.end().1);
+                self.move_reader(slot, reader, slot.write.end().1);
                 slot.state.clear(flag::WRITING);
                 return true;
             }
