@@ -106,7 +106,7 @@ struct DoneNode {
 }
 
 // The bound of DESIGN: a million open files fit.
-#[cfg(all(not(efio_loom), target_pointer_width = "64"))]
+#[cfg(all(not(efio_loom), target_os = "linux", target_pointer_width = "64"))]
 const _: () = assert!(std::mem::size_of::<Slot>() <= 640, "a slot is at most 640 bytes");
 
 impl Slot {
