@@ -105,7 +105,7 @@ struct DoneNode {
     next: *mut DoneNode,
 }
 
-// The bound of DESIGN: a million open files fit.
+// A million open files are to fit.
 #[cfg(all(not(efio_loom), target_os = "linux", target_pointer_width = "64"))]
 const _: () = assert!(std::mem::size_of::<Slot>() <= 640, "a slot is at most 640 bytes");
 
