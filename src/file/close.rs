@@ -219,7 +219,8 @@ impl Control {
     fn end(&mut self, slot: &Slot, commons: &Commons) {
         let (accepted, written) = (slot.write.accepted(), slot.written());
         debug_assert!(written <= accepted, "no more is written than was accepted");
-        let nameless = self.setup.atomic && (!self.closing.publish_done || self.closing.unpublished);
+        let wanted = self.setup.atomic && !slot.state.load().has(flag::ABORT);
+        let nameless = wanted && (!self.closing.publish_done || self.closing.unpublished);
         let lost = match nameless {
             // The file was removed: where its bytes had got to does not matter.
             true => accepted,

@@ -169,7 +169,9 @@ impl Commons {
         let answer = if slot.state.load().has(flag::WRITING)
             && !self.offset_to_reader(slot, fd, caller, &mut reader)
         {
-            Some(Err(Error::would_block(Operation::Seek, fd)))
+            // A write side that takes no more calls does not give the offset up: its error is the answer.
+            let refusal = super::write::refusal(slot, slot.state.load(), fd, caller);
+            Some(Err(refusal.unwrap_or_else(|| Error::would_block(Operation::Seek, fd))))
         } else {
             let offset = target(reader.place().offset);
             if let Some(offset) = offset {
