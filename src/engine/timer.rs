@@ -99,6 +99,7 @@ impl Engine {
         let waiting = self.commons.has_waiters();
         if waiting {
             self.commons.serve_waiters();
+            self.reclaim(&timer);
         }
         let watch = (timer.growth.watching || waiting).then(|| now_ns.saturating_add(growth_ns));
         let next = [next, watch].into_iter().flatten().min();
@@ -150,6 +151,24 @@ impl Engine {
             } else if slot.write.held() > 0 && !slot.state.load().has(flag::OWNED) {
                 self.commons.post(slot, mail::IDLE);
             }
+        }
+    }
+
+    /// Files wait for pages: a quarter of the open pages, or as many as there are files that wait, are handed over as they
+    /// are, those of the files due first; they come back once they are written.
+    fn reclaim(&self, timer: &Timer) {
+        let waiting = self.commons.waiting();
+        if waiting == 0 {
+            return;
+        }
+        let dirty = |entry: &Reverse<(u64, u32, Why)>| entry.0.2 == Why::Dirty;
+        let mut holders: Vec<_> =
+            timer.due.iter().filter(|entry| dirty(entry)).map(|entry| entry.0).collect();
+        holders.sort_unstable();
+        let count = waiting.max(holders.len() / 4);
+        for slot in holders.iter().take(count).filter_map(|(_, index, _)| self.commons.table.get(*index)) {
+            let generation = slot.state.load().generation();
+            slot.write.cells.iter().for_each(|cell| self.commons.seal(slot, cell, generation));
         }
     }
 

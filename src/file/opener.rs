@@ -231,6 +231,10 @@ impl Commons {
             class = larger(class);
         }
         let deserved = class;
+        // With pages short, many files with one page each go further than a few with large ones.
+        if class == Class::Large && self.is_tight() && whole <= Class::Medium.bytes() {
+            class = Class::Medium;
+        }
         let held = side.held() as usize * GRANULE;
         // ORDER: Relaxed: set before the handle existed.
         let limit = side.held_limit.load(Ordering::Relaxed) as usize * GRANULE;

@@ -49,6 +49,12 @@ impl Commons {
         !self.waiters.is_empty()
     }
 
+    /// Files in the queue for a page.
+    pub(crate) fn waiting(&self) -> usize {
+        // ORDER: Relaxed: a count.
+        self.waiters.queued.load(Ordering::Relaxed) as usize
+    }
+
     /// Pages came back on a caller's thread since the last look.
     pub(crate) fn waiters_due(&self) -> bool {
         // ORDER: Acquire pairs with `page_back`.
