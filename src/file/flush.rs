@@ -35,7 +35,7 @@ const MS: u64 = 1_000_000;
 /// The wait before the first new try of a write that the disk refused; it doubles up to the longest.
 const RETRY_FIRST_NS: u64 = 100 * MS;
 const RETRY_LONGEST_NS: u64 = 5_000 * MS;
-/// So many failed tries of a write make an I/O error final.
+/// So many I/O errors of a write in a row are final.
 const IO_TRIES: u32 = 5;
 
 mod errno {
@@ -71,7 +71,8 @@ pub(super) struct Flush {
 struct Stall {
     retry_at_ns: u64,
     wait_ns: u64,
-    tries: u32,
+    /// I/O errors in a row, the last one included.
+    io_errors: u32,
 }
 
 impl Default for Flush {
@@ -255,9 +256,11 @@ impl Control {
         let full = matches!(fault.errno, errno::ENOSPC | errno::EDQUOT);
         let passing = full || matches!(fault.errno, errno::EIO | errno::ENOMEM);
         let before = self.flush.stall.take();
-        let tries = before.as_ref().map_or(0, |stall| stall.tries) + 1;
-        let failing =
-            full && self.setup.on_full == OnFull::Fail || fault.errno == errno::EIO && tries >= IO_TRIES;
+        let io_errors = match fault.errno {
+            errno::EIO => before.as_ref().map_or(0, |stall| stall.io_errors) + 1,
+            _ => 0,
+        };
+        let failing = full && self.setup.on_full == OnFull::Fail || io_errors >= IO_TRIES;
         if !passing || failing {
             self.flush.stall = None;
             slot.state.clear(flag::STALLED);
@@ -268,7 +271,7 @@ impl Control {
         let wait_ns =
             before.as_ref().map_or(RETRY_FIRST_NS, |stall| (stall.wait_ns * 2).min(RETRY_LONGEST_NS));
         let retry_at_ns = out.now_ns.saturating_add(wait_ns);
-        self.flush.stall = Some(Box::new(Stall { retry_at_ns, wait_ns, tries }));
+        self.flush.stall = Some(Box::new(Stall { retry_at_ns, wait_ns, io_errors }));
         out.look_again(slot, retry_at_ns);
         if before.is_none() {
             slot.state.set(flag::STALLED);
