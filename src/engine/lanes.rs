@@ -21,6 +21,8 @@ pub(crate) enum Lane {
 }
 
 const LANES: usize = 3;
+/// An empty list of jobs keeps room for so many at most.
+pub(super) const KEPT: usize = 256;
 
 impl Lane {
     pub(crate) fn of(job: &Job) -> Self {
@@ -124,7 +126,12 @@ impl Lanes {
     pub(crate) fn take(&mut self) -> Option<(Job, Held)> {
         let (place, lane) = self.find()?;
         let device = &mut self.devices[place];
-        let job = device.waiting[lane].pop_front()?;
+        let queue = &mut device.waiting[lane];
+        let job = queue.pop_front()?;
+        if queue.is_empty() && queue.capacity() > KEPT {
+            // After a rush, its memory goes back.
+            *queue = VecDeque::new();
+        }
         device.running += 1;
         self.waiting -= 1;
         self.running[lane] += 1;

@@ -15,7 +15,7 @@ use crate::sync::{Ordering, futex, lock};
 use crate::sys::Backend;
 
 use super::Engine;
-use super::lanes::Held;
+use super::lanes::{Held, KEPT};
 
 /// One caller of `turn`, with a backend of its own.
 pub(crate) struct Worker {
@@ -96,6 +96,10 @@ impl Engine {
         let mut lanes = lock(&self.lanes);
         for job in worker.polled.jobs.drain(..) {
             lanes.push(job);
+        }
+        if worker.polled.jobs.capacity() > KEPT {
+            // After a rush, its memory goes back.
+            worker.polled.jobs = Vec::new();
         }
     }
 
