@@ -4,6 +4,7 @@
 //! which it fails, or the model proves nothing. Twins live here, never in the code they imitate.
 
 mod cell;
+mod channels;
 mod close;
 mod counter;
 mod event_count;
@@ -24,6 +25,8 @@ mod sleeper;
 mod spin_lock;
 mod spsc;
 mod stack;
+mod streams;
 mod table;
 mod ticket_lock;
+mod values;
 mod wake;

@@ -11,15 +11,30 @@
 //! pool), and the link to the next number lies in the object itself: a push allocates nothing and
 //! cannot fail. What the number stands for is reached through [`Links`].
 
+mod bell;
+pub mod buffered;
+pub mod chunked;
+mod gate;
+mod levels;
 mod mpmc;
+pub mod mpsc;
+mod partitioned;
 mod ready;
-mod spsc;
+mod refusal;
+pub mod spsc;
 mod stack;
+mod values;
 
-pub use mpmc::Mpmc;
+pub use bell::Signal;
+pub use gate::{Gate, Shared};
+pub use levels::Levels;
+pub use mpmc::{Mpmc, Unbounded};
+pub use partitioned::{Lane, Lanes, Tickets};
 pub use ready::{IndexList, Taken, WasEmpty};
+pub use refusal::{PopError, PushError};
 pub use spsc::{Owed, Ring};
 pub use stack::{IndexStack, TakenStack};
+pub use values::Stack;
 
 use crate::sync::AtomicU32;
 

@@ -17,6 +17,12 @@
 
 #![allow(unsafe_code, reason = "values move through cells that two threads share")]
 
+mod channel;
+
+pub use channel::{Consumer, Producer, channel, channel_with_signals};
+#[cfg(not(efio_loom))]
+pub use channel::{ReadSlots, WriteSlots};
+
 use crate::sync::{AtomicU32, Ordering, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
