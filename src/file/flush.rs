@@ -199,7 +199,8 @@ impl Control {
         self.flush.in_flight = 0;
         if bytes > 0 {
             self.count_off(bytes, slot, commons);
-            if self.flush.stall.take().is_some() {
+            // What poisoned the file meanwhile is not healed by this.
+            if self.flush.stall.take().is_some() && !self.poisoned {
                 slot.state.clear(flag::STALLED);
                 slot.with_report(|report| report.error = None);
                 commons.raise(slot, Readiness::RESUMED.bits());

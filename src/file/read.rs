@@ -243,7 +243,7 @@ impl Commons {
         // goes back to the pool only by this reader. `cursor + bytes` is at most `len`.
         unsafe { std::ptr::copy_nonoverlapping(start, into.as_mut_ptr(), bytes) };
         let place = reader.place();
-        place.end_doubted = false;
+        place.end_doubted = 0;
         place.offset += bytes as u64;
         place.cursor += bytes as u32;
         if place.cursor == len {
@@ -268,7 +268,7 @@ impl Commons {
     #[inline]
     pub(crate) fn advance(&self, slot: &Slot, reader: &mut Reader<'_>, bytes: usize) {
         let place = reader.place();
-        place.end_doubted = false;
+        place.end_doubted = 0;
         place.offset += bytes as u64;
         place.cursor += bytes as u32;
         let cursor = place.cursor;
@@ -303,22 +303,24 @@ impl Commons {
         let doubtful = self.is_doubtful_end(slot, reader.place());
         let place = reader.place();
         place.nowait_spent = false;
-        place.end_doubted = false;
+        place.end_doubted = 0;
         if verdict.errno != 0 {
             return Some(Err(Error::os(Operation::Read, verdict.errno).with_fd(fd).with_offset(offset)));
         }
         if doubtful {
-            place.end_doubted = true;
+            place.end_doubted = mark_of(slot.write.accepted());
             return None;
         }
         Some(Ok(0))
     }
 
-    /// An end at this place may be that of a moment before this file was written to; it is doubted once.
+    /// An end at this place may be that of a moment before this file was written to; it is doubted once for
+    /// what is accepted by then.
     pub(super) fn is_doubtful_end(&self, slot: &Slot, place: &Place) -> bool {
         let seen = slot.state.load();
-        let behind = slot.write.accepted() > slot.written() || place.offset < slot.size();
-        seen.has(flag::WRITE) && !seen.has(flag::POISONED) && behind && !place.end_doubted
+        let accepted = slot.write.accepted();
+        let behind = accepted > slot.written() || place.offset < slot.size();
+        seen.has(flag::WRITE) && !seen.has(flag::POISONED) && behind && place.end_doubted != mark_of(accepted)
     }
 
     pub(crate) fn drop_window_page(&self, raw: *mut u8) {
@@ -349,7 +351,7 @@ impl Commons {
             Ok(bytes) => {
                 let whole = bytes == into.len();
                 let place = reader.place();
-                place.end_doubted = false;
+                place.end_doubted = 0;
                 place.offset += bytes as u64;
                 place.nowait_spent = !whole && bytes > 0;
                 place.small_reads =
@@ -383,6 +385,11 @@ impl Commons {
             self.post(slot, mail::FILL);
         }
     }
+}
+
+/// A count of accepted bytes in four bytes, never 0.
+const fn mark_of(accepted: u64) -> u32 {
+    accepted as u32 | 1 << 31
 }
 
 /// "Not in memory": the one errno that leaves the next first try open.

@@ -51,7 +51,8 @@ pub(crate) struct Place {
     /// Small reads in a row that a first try answered.
     pub(crate) small_reads: u8,
     /// The end was met here but may be that of an earlier moment: it is asked for once more.
-    pub(crate) end_doubted: bool,
+    /// The mark of the bytes accepted then; 0 while there is no doubt.
+    pub(crate) end_doubted: u32,
 }
 
 /// What releasing the claim asks of the holder.
