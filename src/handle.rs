@@ -81,6 +81,9 @@ unsafe impl Send for File {}
 impl Efio {
     /// As [`ef_open`](Self::ef_open), as an owning [`File`].
     ///
+    /// If the open fails, the opened event carries the error. The file's calls answer with it, or with `Stale` if it failed
+    /// before the `File` was made; the closed event comes with the opened one, or once the `File` is gone.
+    ///
     /// # Errors
     ///
     /// As [`ef_open`](Self::ef_open).
@@ -218,7 +221,7 @@ impl File {
         if self.open { Ok(()) } else { Err(Error::stale(operation, self.fd)) }
     }
 
-    /// Takes bytes in as `ef_write` does.
+    /// Takes bytes in as [`Efio::ef_write`] does, with the error as efio's own rather than an [`io::Error`].
     ///
     /// # Errors
     ///
