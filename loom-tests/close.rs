@@ -182,7 +182,7 @@ fn masked_by(what_came: bool) {
     });
     let drain = || {
         let seen = state.load().phase();
-        let (bits, end) = pending.drain(false);
+        let (bits, end) = pending.drain();
         let last = end == DrainEnd::DeliverAndFree;
         let masked =
             matches!(seen, Phase::Closing | Phase::Closed) && !(last && (what_came || seen == Phase::Closed));

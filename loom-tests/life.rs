@@ -25,7 +25,7 @@ fn table() -> Arc<Table<Slot>> {
 fn claim(table: &Table<Slot>) -> (&Slot, Fd) {
     let slot = table.claim().and_then(|index| table.get(index));
     let Some(slot) = slot else { panic!("the one place is free") };
-    slot.pending.begin(slot.state.load().generation());
+    slot.pending.begin(slot.state.load().generation(), false);
     (slot, Fd::new(0, slot.state.begin(Phase::Opening, 0)))
 }
 
@@ -34,7 +34,7 @@ fn next_life(table: &Table<Slot>, slot: &Slot, fd: Fd) -> Fd {
     let _ = slot.state.close(fd, 0, false);
     slot.state.finish(0);
     let _ = slot.pending.raise(Readiness::CLOSED.bits());
-    let _ = slot.pending.drain(false);
+    let _ = slot.pending.drain();
     slot.state.free();
     table.release(0);
     claim(table).1
@@ -84,7 +84,7 @@ fn a_late_question_never_gets_the_next_files_answer() {
         let _ = slot.state.close(fd, 0, false);
         slot.state.finish(0);
         let _ = slot.pending.raise(Readiness::CLOSED.bits());
-        let (_, end) = slot.pending.drain(false);
+        let (_, end) = slot.pending.drain();
         slot.state.free();
         table.release(0);
         let (slot, next) = claim(&table);

@@ -43,6 +43,7 @@ pub(super) struct Module {
     inbox: Inbox,
     /// The bytes of the one file on the disk.
     pub(super) disk: Arc<Mutex<Vec<u8>>>,
+    start_ns: u64,
 }
 
 impl Module {
@@ -66,7 +67,13 @@ impl Module {
         let news = News::new(Box::new(|| ()), Box::new(|| ()));
         let commons = Commons::new(limits, table, pool, notes, news);
         let engine = Arc::new(Engine::new(commons, Platform::Os, None));
-        Self { inbox: Inbox::new(engine.clone(), None), engine, disk: Arc::default() }
+        let start_ns = engine.platform.now_ns();
+        Self { inbox: Inbox::new(engine.clone(), None), engine, disk: Arc::default(), start_ns }
+    }
+
+    /// The engine's clock when the module was made, from where a scenario counts.
+    pub(super) fn start_ns(&self) -> u64 {
+        self.start_ns
     }
 
     pub(super) fn commons(&self) -> &Commons {

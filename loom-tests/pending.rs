@@ -49,7 +49,7 @@ impl Slot {
     fn drain(&self) {
         for _ in self.list.take_all(&self.links[..]) {
             self.queued.fetch_sub(1, AcqRel);
-            match self.pending.drain(false) {
+            match self.pending.drain() {
                 (bits, DrainEnd::DeliverAndFree) => {
                     assert!(bits & CLOSED != 0, "an answer without its event");
                     self.answers.fetch_add(1, AcqRel);

@@ -137,7 +137,9 @@ impl Efio {
             .then(|| std::path::absolute(path))
             .and_then(std::io::Result::ok);
         let name = name_of(dir, absolute.as_deref().unwrap_or(path), Operation::Open)?;
-        engine.commons.open(name, path.to_path_buf(), options)
+        let fd = engine.commons.open(name, path.to_path_buf(), options)?;
+        engine.end_if_late(fd);
+        Ok(fd)
     }
 
     /// Whether the file is open.

@@ -10,7 +10,7 @@ use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::file::Slot;
 use crate::file::state::{Phase, flag, mail};
-use crate::sync::{Ordering, futex, lock};
+use crate::sync::{Ordering, fence, futex, lock};
 
 use super::Engine;
 
@@ -66,8 +66,21 @@ impl Engine {
     pub(crate) fn begin_ending(&self) {
         // ORDER: Release pairs with `is_ending`.
         self.ending.store(true, Ordering::Release);
+        // ORDER: SeqCst pairs with the fence in `end_if_late`: this finds the file, or its opener finds the end begun.
+        fence(Ordering::SeqCst);
         for (_, slot) in self.commons.table.iter() {
             self.end_slot(slot);
+        }
+    }
+
+    /// Ends a file whose open passed the look for the end just before that began, and which the end may not have met.
+    pub(crate) fn end_if_late(&self, fd: Fd) {
+        // ORDER: SeqCst pairs with the fence in `begin_ending`.
+        fence(Ordering::SeqCst);
+        if self.is_ending() {
+            if let Some(slot) = self.commons.slot(fd) {
+                self.end_slot_if_new(slot);
+            }
         }
     }
 
