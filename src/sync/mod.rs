@@ -17,8 +17,10 @@
 //! | `lock` | a value behind any of the three locks below, and its guard |
 //! | `mcs` | a lock whose waiters queue, each on its own cache line |
 //! | `poison` | "a thread panicked in here" |
+//! | `raw` | the locks as raw locks of `lock_api` (feature `lock_api`) |
 //! | `rwlock` | many readers or one writer, who is not kept waiting by new readers |
 //! | `seats` | which of up to 64 threads sleep for want of work |
+//! | `seqlock` | a small value that is read without writing (feature `zerocopy`) |
 //! | `spin` | a lock of one byte |
 //! | `ticket` | a lock in strict order |
 //! | `wake` | one wake-up in flight, and a thread that sleeps without losing one |
@@ -38,8 +40,12 @@ mod mcs;
 mod parker;
 mod poison;
 mod prefetch;
+#[cfg(all(feature = "lock_api", not(efio_loom)))]
+mod raw;
 mod rwlock;
 mod seats;
+#[cfg(any(feature = "zerocopy", efio_loom))]
+mod seqlock;
 mod spin;
 mod ticket;
 mod wake;
@@ -58,6 +64,8 @@ pub use poison::{PoisonFlag, PoisonGuard};
 pub(crate) use prefetch::prefetch_for_write;
 pub use rwlock::{RawSpinRw, ReadGuard, SpinRwLock, UpgradableGuard, WriteGuard};
 pub(crate) use seats::Seats;
+#[cfg(any(feature = "zerocopy", efio_loom))]
+pub use seqlock::SeqLock;
 pub use spin::{RawSpin, SpinGuard, SpinLock};
 pub use ticket::{RawTicket, TicketGuard, TicketLock};
 pub use wake::{Sleeper, WakeFlag};

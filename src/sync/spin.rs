@@ -1,6 +1,6 @@
 //! A lock of one byte, for a few instructions at a time.
 //!
-//! Taken by one exchange, given back by one store. Who finds it held only reads until it looks free
+//! Taken by one compare-exchange, given back by one store. Who finds it held only reads until it looks free
 //! (so that the holder keeps its cache line), waits as [`Backoff`] says, and in the end naps: a
 //! holder that lost its processor comes back sooner if nobody burns it.
 
