@@ -105,7 +105,7 @@ fn a_hung_disk_does_not_keep_the_end_from_coming_and_its_loss_is_told() {
         return support::skip("no FUSE file system can be mounted here");
     };
     let folder = tempfile::tempdir().unwrap();
-    let (efio, losses) = telling(Duration::from_millis(300));
+    let (efio, losses) = telling(Duration::from_millis(1500));
     let mut all = Loop::new(efio);
     let healthy = all.open(folder.path().join("healthy"), &new_file()).unwrap();
     let hung = all.open(mounted.path("hung"), &new_file().token(77)).unwrap();
