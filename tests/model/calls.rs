@@ -1,0 +1,432 @@
+//! Calls: reads, writes, seeks and requests on open files, each answer checked against the stream.
+
+use std::io::{BufRead, Read, Seek, SeekFrom, Write};
+
+use efio::{ErrorKind, Readiness};
+
+use crate::ensure;
+use crate::random::{POOL, source};
+use crate::stream::Act;
+use crate::world::{Asked, Check, Flavour, Hand, No, Phase, World};
+
+impl World {
+    /// An error that is no refusal: the first one stands, and comes from what the disk was told to do.
+    fn failed(&mut self, at: usize, what: &str, no: No) -> Check {
+        let known = self.hands[at].poison.clone();
+        match known {
+            Some(known) => ensure!(known == no, "{what}: the first error was {known:?}, now it is {no:?}"),
+            None => {
+                ensure!(self.is_allowed(&no), "{what} fails: {no:?}");
+                self.hands[at].panicked |= no == No::Kind(ErrorKind::Panicked);
+                self.hands[at].poison = Some(no);
+            }
+        }
+        Ok(())
+    }
+
+    /// A call was answered, so the file is open, whether or not the event was seen.
+    fn answered(&mut self, at: usize) -> Check {
+        if self.hands[at].phase == Phase::Opening { self.opened(at) } else { Ok(()) }
+    }
+
+    /// Whether the call finds the file being opened, or its open failed; then nothing else is to be checked.
+    fn is_early<T>(&mut self, at: usize, answer: &Result<T, No>) -> bool {
+        let hand = &mut self.hands[at];
+        if hand.phase != Phase::Opening {
+            return false;
+        }
+        match answer {
+            Err(No::Kind(ErrorKind::Stale) | No::WouldBlock) => true,
+            // The open of a file that is owned, or was, failed: its owner is told.
+            Err(no) if hand.fails.map(No::Os).as_ref() == Some(no) => true,
+            Err(no) if self.is_allowed(no) => true,
+            _ => false,
+        }
+    }
+
+    pub fn call_write(&mut self, at: usize) -> Check {
+        let len = self.random.size(200 << 10);
+        self.write(at, len).map(|_| ())
+    }
+
+    pub fn write(&mut self, at: usize, len: usize) -> Result<Result<usize, No>, String> {
+        let source = source(&mut self.random, len);
+        let bytes = &POOL[source..source + len];
+        let hand = &mut self.hands[at];
+        let answer = match hand.file.as_mut() {
+            Some(file) if self.random.chance(50) => file.write(bytes).map_err(No::from),
+            Some(file) => file.append(bytes).map_err(No::from),
+            None => self.efio.ef_write(hand.fd, bytes).map_err(No::from),
+        };
+        self.note(|| format!("write #{} {len} -> {answer:?}", self.hands[at].number));
+        if self.is_early(at, &answer) {
+            self.hands[at].owed_write |= answer == Err(No::WouldBlock);
+            return Ok(answer);
+        }
+        self.answered(at)?;
+        let whole = self.whole_write;
+        let hand = &mut self.hands[at];
+        // One that is answered waits no more.
+        hand.owed_write = false;
+        match &answer {
+            Ok(taken) => {
+                ensure!(hand.write, "a file that is not to be written took bytes");
+                ensure!(hand.poison.is_none(), "a poisoned file took bytes");
+                ensure!(*taken <= len && (*taken > 0 || len == 0), "a write of {len} took {taken}");
+                ensure!(*taken == len || len > whole, "a write of {len} up to {whole} was torn: {taken}");
+                let stream = &mut self.streams[hand.stream];
+                let place = if hand.append { stream.content.len() } else { hand.offset as usize };
+                if *taken > 0 {
+                    stream.write(place, source, *taken);
+                    hand.accepted += *taken as u64;
+                    if !hand.append {
+                        hand.offset += *taken as u64;
+                    }
+                }
+            }
+            Err(No::WouldBlock) => hand.owed_write = true,
+            Err(No::Kind(ErrorKind::NotPermitted)) if !hand.write => {}
+            Err(no) => self.failed(at, "a write", no.clone())?,
+        }
+        Ok(answer)
+    }
+
+    pub fn call_read(&mut self, at: usize) -> Check {
+        let len = self.random.size(200 << 10);
+        self.read(at, len).map(|_| ())
+    }
+
+    pub fn read(&mut self, at: usize, len: usize) -> Result<Result<usize, No>, String> {
+        let mut buffer = vec![0xee; len];
+        let hand = &mut self.hands[at];
+        let lend = self.random.chance(30);
+        let answer = match hand.file.as_mut() {
+            Some(file) if lend && len > 0 => match file.fill_buf() {
+                Ok(lent) => {
+                    let bytes = lent.len().min(len);
+                    buffer[..bytes].copy_from_slice(&lent[..bytes]);
+                    file.consume(bytes);
+                    Ok(bytes)
+                }
+                Err(error) => Err(No::from(error)),
+            },
+            Some(file) => file.read(&mut buffer).map_err(No::from),
+            None => self.efio.ef_read(hand.fd, &mut buffer).map_err(No::from),
+        };
+        self.note(|| {
+            format!("read #{} {len} at {} -> {answer:?}", self.hands[at].number, self.hands[at].offset)
+        });
+        if self.is_early(at, &answer) {
+            self.hands[at].owed_read |= answer == Err(No::WouldBlock);
+            return Ok(answer);
+        }
+        self.answered(at)?;
+        let hand = &mut self.hands[at];
+        hand.owed_read = false;
+        match &answer {
+            Ok(got) => {
+                ensure!(hand.read, "a file that is not to be read gave bytes");
+                ensure!(*got <= len, "a read of {len} gave {got}");
+                let content = &self.streams[hand.stream].content;
+                let read = (hand.offset as usize, &buffer[..*got]);
+                let right = is_right(content, read, len);
+                let older =
+                    matches!(&hand.asked, Some(Asked::Truncate { before }) if is_right(before, read, len));
+                // Of a poisoned file what is written can be read, and no more.
+                let poisoned = *got == 0 && self.efio.ef_poll(hand.fd).is_ok_and(|ready| ready.is_error());
+                ensure!(
+                    right || older || poisoned || hand.asked == Some(Asked::Extend),
+                    "a read of {len} at {} gave {got} bytes that are not those of the file ({} bytes long){}",
+                    hand.offset,
+                    content.len(),
+                    first_wrong(content, read)
+                );
+                ensure!(buffer[*got..].iter().all(|byte| *byte == 0xee), "a read wrote behind its answer");
+                hand.offset += *got as u64;
+            }
+            Err(No::WouldBlock) => hand.owed_read = true,
+            Err(No::Kind(ErrorKind::NotPermitted)) if !hand.read => {}
+            Err(no) => {
+                let known = hand.poison.as_ref() == Some(no);
+                ensure!(known || self.is_allowed(no), "a read fails: {no:?}");
+            }
+        }
+        Ok(answer)
+    }
+
+    pub fn call_seek(&mut self, at: usize) -> Check {
+        let hand = &self.hands[at];
+        let size = if hand.stream == usize::MAX { 0 } else { self.streams[hand.stream].content.len() };
+        let to = match self.random.below(6) {
+            0 => SeekFrom::Start(0),
+            1 | 2 => SeekFrom::Start(self.random.below(size + 5000) as u64),
+            3 => SeekFrom::Current(self.random.below(9000) as i64 - 4500),
+            4 => SeekFrom::Current(0),
+            _ => SeekFrom::End(100 - self.random.below(5000).min(200) as i64),
+        };
+        self.seek(at, to)
+    }
+
+    pub fn seek(&mut self, at: usize, to: SeekFrom) -> Check {
+        let number = self.hands[at].number;
+        if self.hands[at].phase == Phase::Opening {
+            self.call_open_status(at)?;
+            if self.hands.get(at).is_none_or(|hand| hand.number != number) {
+                return Ok(());
+            }
+        }
+        let hand = &mut self.hands[at];
+        let answer = match hand.file.as_mut() {
+            Some(file) => file.seek(to).map_err(No::from),
+            None => self.efio.ef_seek(hand.fd, to).map_err(No::from),
+        };
+        self.note(|| format!("seek #{} {to:?} -> {answer:?}", self.hands[at].number));
+        if self.is_early(at, &answer) {
+            return Ok(());
+        }
+        self.answered(at)?;
+        let hand = &mut self.hands[at];
+        let size = self.streams[hand.stream].content.len() as u64;
+        let here = hand.offset;
+        let expected = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::Current(by) => here.checked_add_signed(by),
+            SeekFrom::End(by) => size.checked_add_signed(by),
+        };
+        match answer {
+            Ok(offset) => {
+                ensure!(Some(offset) == expected, "a seek by {to:?} from {here} of {size} came to {offset}");
+                hand.offset = offset;
+            }
+            Err(No::WouldBlock) if matches!(to, SeekFrom::End(_)) => {
+                hand.spare |= hand.asked.is_some();
+                hand.asked.get_or_insert(Asked::Size);
+            }
+            Err(No::Kind(ErrorKind::InvalidInput)) => {
+                ensure!(expected.is_none(), "a seek to {expected:?} is invalid")
+            }
+            Err(No::WouldBlock) => return Err(format!("a seek by {to:?} would block")),
+            Err(no) => self.failed(at, "a seek", no)?,
+        }
+        Ok(())
+    }
+
+    pub fn call_sync(&mut self, at: usize) -> Check {
+        let hand = &self.hands[at];
+        let answer = match &hand.file {
+            Some(file) if self.random.chance(50) => file.sync().map_err(No::from),
+            _ => self.efio.ef_sync(hand.fd).map_err(No::from),
+        };
+        self.note(|| format!("sync #{} -> {answer:?}", self.hands[at].number));
+        if self.is_early(at, &answer) {
+            return Ok(());
+        }
+        let hand = &mut self.hands[at];
+        match answer {
+            Ok(()) => {
+                ensure!(hand.poison.is_none(), "a poisoned file takes a sync");
+                hand.syncs.push_back(hand.accepted);
+            }
+            Err(no) => {
+                self.answered(at)?;
+                self.failed(at, "a sync", no)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn call_flush(&mut self, at: usize) -> Check {
+        let Some(file) = self.hands[at].file.as_mut() else { return Ok(()) };
+        let answer = file.flush().map_err(No::from);
+        self.note(|| format!("flush #{} -> {answer:?}", self.hands[at].number));
+        if self.is_early(at, &answer) {
+            self.hands[at].owed_write |= answer == Err(No::WouldBlock);
+            return Ok(());
+        }
+        let hand = &mut self.hands[at];
+        match answer {
+            Ok(()) => {
+                let progress = self.efio.ef_progress(hand.fd);
+                let written = progress.map_or(hand.accepted, |progress| progress.written);
+                ensure!(written == hand.accepted, "flushed, but {written} of {} are written", hand.accepted);
+            }
+            Err(No::WouldBlock) => hand.owed_write = true,
+            Err(no) => self.failed(at, "a flush", no)?,
+        }
+        Ok(())
+    }
+
+    /// What is said to be ready answers; what is not, would block.
+    pub fn call_poll(&mut self, at: usize) -> Check {
+        let answer = self.efio.ef_poll(self.hands[at].fd).map_err(No::from);
+        self.note(|| format!("poll #{} -> {answer:?}", self.hands[at].number));
+        let hand = &self.hands[at];
+        let ready = match answer {
+            Ok(ready) => ready,
+            Err(no) => {
+                ensure!(matches!(hand.phase, Phase::Opening), "a poll fails: {no:?}");
+                return Ok(());
+            }
+        };
+        if hand.phase == Phase::Opening && ready.is_opened() {
+            self.opened(at)?;
+        }
+        let hand = &self.hands[at];
+        if hand.phase != Phase::Open || !self.certain_cache {
+            return Ok(());
+        }
+        let (reads, writes, owned) = (hand.read, hand.write, hand.file.is_some());
+        let words = |ready: Readiness| format!("the poll says {ready:?}");
+        if reads && !owned && self.random.chance(70) {
+            let answer = self.read(at, 1)?;
+            let blocks = answer == Err(No::WouldBlock);
+            ensure!(!(ready.is_readable() && blocks), "{}, but the read would block", words(ready));
+            let silent = !ready.is_readable() && !ready.is_error();
+            ensure!(!silent || blocks, "{}, but the read answers {answer:?}", words(ready));
+        } else if writes {
+            let answer = self.write(at, 1)?;
+            let blocks = answer == Err(No::WouldBlock);
+            ensure!(!(ready.is_writable() && blocks), "{}, but the write would block", words(ready));
+            ensure!(ready.is_writable() || blocks, "{}, but the write answers {answer:?}", words(ready));
+        }
+        Ok(())
+    }
+
+    pub fn call_truncate(&mut self, at: usize) -> Check {
+        let hand = &self.hands[at];
+        if hand.phase != Phase::Open || self.flavour == Flavour::Faults && hand.asked.is_some() {
+            return Ok(());
+        }
+        let stream = &self.streams[hand.stream];
+        let size = self.random.below(stream.content.len() + 3000);
+        let before = stream.content.clone();
+        let answer = self.efio.ef_truncate(hand.fd, size as u64).map_err(No::from);
+        self.note(|| format!("truncate #{} {size} -> {answer:?}", self.hands[at].number));
+        let hand = &mut self.hands[at];
+        match answer {
+            Ok(()) => {
+                ensure!(hand.write, "a file that is not to be written is cut");
+                hand.spare |= hand.asked.is_some();
+                if hand.asked.is_some() {
+                    // There is place for one, so the last one is done.
+                    self.streams[hand.stream].confirm();
+                }
+                self.streams[hand.stream].resize(Act::Size(size), false);
+                hand.asked = Some(Asked::Truncate { before });
+            }
+            Err(No::WouldBlock) => {
+                ensure!(hand.asked.is_some(), "a truncate would block, but none is under way")
+            }
+            Err(No::Kind(ErrorKind::NotPermitted)) if !hand.write => {}
+            Err(no) => self.failed(at, "a truncate", no)?,
+        }
+        Ok(())
+    }
+
+    pub fn call_preallocate(&mut self, at: usize) -> Check {
+        let hand = &self.hands[at];
+        let quiet = hand.phase == Phase::Open && hand.asked.is_none() && hand.last.written == hand.accepted;
+        if !quiet || hand.file.is_some() {
+            return Ok(());
+        }
+        let (keep, end) = (self.random.chance(50), 1 + self.random.below(100_000));
+        let offset = self.random.below(end);
+        let answer =
+            self.efio.ef_preallocate(hand.fd, offset as u64, (end - offset) as u64, keep).map_err(No::from);
+        self.note(|| format!("preallocate #{} to {end}, keep {keep} -> {answer:?}", self.hands[at].number));
+        let hand = &mut self.hands[at];
+        match answer {
+            Ok(()) if keep => hand.asked = Some(Asked::Reserve),
+            Ok(()) => {
+                ensure!(hand.write, "a file that is not to be written is extended");
+                self.streams[hand.stream].resize(Act::Extend(end), false);
+                hand.asked = Some(Asked::Extend);
+            }
+            Err(No::Kind(ErrorKind::NotPermitted)) if !hand.write => {}
+            Err(no) => self.failed(at, "a preallocation", no)?,
+        }
+        Ok(())
+    }
+
+    /// No number goes back, and none is ahead of the one before it.
+    pub fn call_progress(&mut self, at: usize) -> Check {
+        let answer = self.efio.ef_progress(self.hands[at].fd);
+        let hand = &mut self.hands[at];
+        let Ok(now) = answer else {
+            ensure!(hand.phase == Phase::Opening, "there is no progress: {answer:?}");
+            return Ok(());
+        };
+        check_progress(hand, now)
+    }
+
+    /// A file passes from a handle to an owner, or back.
+    pub fn call_pass(&mut self, at: usize) -> Check {
+        let hand = &mut self.hands[at];
+        match hand.file.take() {
+            Some(file) => {
+                ensure!(file.into_fd() == hand.fd, "an owner gives back another handle");
+                let number = hand.number;
+                self.note(|| format!("into_fd #{number}"));
+            }
+            None => {
+                let answer = self.efio.from_fd(hand.fd);
+                let closing = matches!(hand.phase, Phase::Closing { .. });
+                ensure!(answer.is_ok() || closing, "from_fd: {answer:?}");
+                hand.file = answer.ok().filter(|_| !closing);
+                let number = hand.number;
+                self.note(|| format!("from_fd #{number}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// By the handle of an owned file most calls answer `Busy`.
+    pub fn call_busy(&mut self, at: usize) -> Check {
+        let hand = &self.hands[at];
+        if hand.phase != Phase::Open || hand.file.is_none() {
+            return Ok(());
+        }
+        let (efio, fd) = (&self.efio, hand.fd);
+        let answers = [
+            efio.ef_read(fd, &mut [0; 8]).err().filter(|_| hand.read),
+            efio.ef_write(fd, b"busy").err().filter(|_| hand.write && hand.poison.is_none()),
+            efio.ef_seek(fd, SeekFrom::Start(3)).err(),
+            efio.ef_close(fd).err(),
+            efio.ef_abort(fd).err(),
+            efio.from_fd(fd).err(),
+        ];
+        for (which, error) in answers.into_iter().enumerate() {
+            let kind = error.as_ref().map(efio::Error::kind);
+            let asked = which > 1 || which == 0 && hand.read || which == 1 && hand.write;
+            let failed = matches!(self.flavour, Flavour::Faults | Flavour::Hang);
+            let poisoned = which == 1 && kind != Some(ErrorKind::Busy) && failed;
+            ensure!(
+                !asked || poisoned || kind == Some(ErrorKind::Busy),
+                "call {which} on an owned file: {error:?}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What was read is what the file holds there; nothing is read only at its end.
+fn is_right(content: &[u8], (offset, read): (usize, &[u8]), asked: usize) -> bool {
+    if read.is_empty() {
+        return asked == 0 || offset >= content.len();
+    }
+    content.get(offset..offset + read.len()) == Some(read)
+}
+
+fn first_wrong(content: &[u8], (offset, read): (usize, &[u8])) -> String {
+    let wrong = read.iter().zip(content.iter().skip(offset)).position(|(is, should)| is != should);
+    wrong.map(|at| format!("; the first wrong one is {at}")).unwrap_or_default()
+}
+
+pub fn check_progress(hand: &mut Hand, now: efio::Progress) -> Check {
+    let last = hand.last;
+    ensure!(now.accepted == hand.accepted, "accepted is {}, not {}", now.accepted, hand.accepted);
+    ensure!(now.accepted >= now.written && now.written >= now.durable, "{now:?} is out of order");
+    ensure!(now.written >= last.written && now.durable >= last.durable, "{now:?} after {last:?}");
+    hand.last = now;
+    Ok(())
+}
