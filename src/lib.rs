@@ -76,8 +76,12 @@
 //!
 //! # Features
 //!
-//! None by default. `sim`: a simulated disk with a virtual clock, seeded faults and power cuts, for tests of programs that
-//! keep their files with efio.
+//! | none by default | adds |
+//! | --- | --- |
+//! | `sim` | a simulated disk with a virtual clock, seeded faults and power cuts, for tests of programs that keep their files with efio |
+//! | `bytes` | `Bytes` as a buffer of the chunked streams of [`queue`] |
+//! | `lock_api` | the traits of `lock_api` for the locks of [`sync`] |
+//! | `zerocopy` | a lock of [`sync`] for small values that are read without writing |
 
 pub(crate) mod builder;
 mod config;
