@@ -1,8 +1,8 @@
 //! What does a lock cost alone, and what is left of it when two or eight threads want it?
 //!
 //! Each line of a table is one lock of `efio::sync` beside std, parking_lot and spin, in the same run and in turns, so that
-//! what else the machine does strikes all alike; the best of several turns counts. `cargo bench --all-features --bench
-//! locks` prints the tables; `-- --quick` in a few seconds.
+//! what else the machine does strikes all alike; the median of several turns counts. `cargo bench --all-features --bench
+//! locks` prints the tables; with `-- --quick` in a few seconds.
 
 use criterion::{BenchmarkId, Criterion};
 use efio::sync::{Lock, McsLock, RawLock, SpinLock, SpinRwLock, TicketLock};
@@ -117,10 +117,10 @@ fn alone(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Additions per second of `threads` threads during `time`; one in `writes` is one, the others are looks.
+/// Calls per second of `threads` threads until `time` is over; one in `writes` is an addition, the others are looks.
 fn throughput(lock: &dyn Contender, threads: usize, writes: u64, time: Duration) -> f64 {
-    let barrier = Barrier::new(threads);
-    let counts: u64 = std::thread::scope(|scope| {
+    let barrier = Barrier::new(threads + 1);
+    let (count, taken) = std::thread::scope(|scope| {
         let work = || {
             barrier.wait();
             let (start, mut count) = (Instant::now(), 0);
@@ -142,30 +142,38 @@ fn throughput(lock: &dyn Contender, threads: usize, writes: u64, time: Duration)
             count
         };
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().map(|handle| handle.join().unwrap_or(0)).sum()
+        let start = Instant::now();
+        barrier.wait();
+        let count: u64 = handles.into_iter().map(|handle| handle.join().unwrap_or(0)).sum();
+        (count, start.elapsed())
     });
-    counts as f64 / time.as_secs_f64()
+    count as f64 / taken.as_secs_f64()
 }
 
-/// Prints the best of `turns` turns for each lock, and its ratio to parking_lot's.
-fn table(title: &str, locks: fn() -> Vec<Named>, writes: u64, turns: u32, time: Duration) {
-    println!(
-        "\n{title}\n| lock | 1 thread, M/s | 2 threads | 8 threads | to parking_lot |\n| --- | --- | --- | --- | --- |"
-    );
+/// The median of what was measured.
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+/// Prints the median of `turns` turns for each lock, and its ratio to parking_lot's.
+fn table(title: &str, locks: fn() -> Vec<Named>, writes: u64, turns: usize, time: Duration) {
+    println!("\n{title}\n| lock | 1 thread, M/s | 2 threads | 8 threads | to parking_lot |");
+    println!("| --- | --- | --- | --- | --- |");
     let locks = locks();
-    let mut best = vec![[0.0_f64; 3]; locks.len()];
+    let mut rates = vec![[const { Vec::new() }; 3]; locks.len()];
     for _ in 0..turns {
-        for ((_, lock), best) in locks.iter().zip(&mut best) {
-            for (best, threads) in best.iter_mut().zip([1, 2, 8]) {
-                *best = best.max(throughput(&**lock, threads, writes, time));
+        for ((_, lock), rates) in locks.iter().zip(&mut rates) {
+            for (rates, threads) in rates.iter_mut().zip([1, 2, 8]) {
+                rates.push(throughput(&**lock, threads, writes, time));
             }
         }
     }
-    let rival =
-        locks.iter().position(|(name, _)| name.starts_with("parking_lot")).map_or([1.0; 3], |at| best[at]);
-    for ((name, _), best) in locks.iter().zip(&best) {
-        let [one, two, eight] = best.map(|rate| rate / 1e6);
-        let [to_one, to_two, to_eight] = [0, 1, 2].map(|at| best[at] / rival[at]);
+    let rates: Vec<_> = rates.into_iter().map(|rates| rates.map(median)).collect();
+    let rival = locks.iter().position(|(name, _)| name.starts_with("parking_lot")).unwrap_or(0);
+    for ((name, _), own) in locks.iter().zip(&rates) {
+        let [one, two, eight] = own.map(|rate| rate / 1e6);
+        let [to_one, to_two, to_eight] = [0, 1, 2].map(|at| own[at] / rates[rival][at]);
         println!("| {name} | {one:.2} | {two:.2} | {eight:.2} | {to_one:.2}, {to_two:.2}, {to_eight:.2} |");
     }
 }
@@ -175,7 +183,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     alone(&mut criterion);
     criterion.final_summary();
-    let (turns, time) = if quick { (2, Duration::from_millis(50)) } else { (5, Duration::from_millis(300)) };
+    let (turns, time) = if quick { (3, Duration::from_millis(50)) } else { (7, Duration::from_millis(300)) };
     table("Additions", mutexes, 1, turns, time);
     table("Looks, one addition in 100", readers, 100, turns, time);
 }
