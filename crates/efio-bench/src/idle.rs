@@ -38,5 +38,5 @@ pub fn run(folder: &Folder, _effort: Effort) -> Outcome<Vec<Verdict>> {
     std::thread::sleep(Duration::from_secs(12));
     watch(&mut board, NAME);
     board.print();
-    Ok(vec![board.below("idle, 3 s", "switches", NAME, NOTHING, board.get(NOTHING, "switches") + 0.0)])
+    Ok(vec![board.below("idle, 3 s", "switches", NAME, NOTHING, board.get(NOTHING, "switches"))])
 }

@@ -2,7 +2,7 @@
 //!
 //! `efio-bench w1 … w6 | files | idle` prints the rows of one workload, `table` all of them and the README's table;
 //! `--quick` takes fewer rounds and less data. Files lie in the folder that `EFIO_BENCH_DIR` names (about 3 GB), which
-//! is emptied afterwards.
+//! is emptied afterwards. On a machine that has other work, `chrt -r 2 efio-bench …` keeps that out of the ticks and waits.
 
 mod board;
 mod files;

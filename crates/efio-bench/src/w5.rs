@@ -149,8 +149,7 @@ fn drive<S: Source, const STAMPED: bool>(source: &mut S) -> io::Result<Run> {
     'run: loop {
         let burst = process::thread_ns();
         let mut last = if STAMPED { stamp::now() } else { 0 };
-        loop {
-            let Some(bytes) = source.get(&mut piece[filled..])? else { break };
+        while let Some(bytes) = source.get(&mut piece[filled..])? {
             if STAMPED {
                 let now = stamp::now();
                 calls.add(now - last);
