@@ -20,7 +20,7 @@ impl World {
             self.one_call()?;
             if self.flavour == Flavour::Crash && self.sim.steps() >= crash {
                 self.crashed = true;
-                for _ in 0..10 {
+                for _ in 0..5 {
                     self.check_cut()?;
                 }
                 return Ok(());
@@ -277,7 +277,7 @@ impl World {
         let hidden = self.sim.live().keys().any(|path| path.windows(6).any(|part| part == b".efio-"));
         ensure!(!hidden || self.flavour == Flavour::Faults, "a hidden name is left");
         ensure!(self.sim.open_handles() == 0, "{} handles are left open", self.sim.open_handles());
-        if self.random.chance(10) {
+        if self.random.chance(4) {
             self.check_memory()?;
         }
         Ok(())

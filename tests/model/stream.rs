@@ -156,8 +156,10 @@ impl Stream {
         acts.iter_mut().for_each(|act| act.1 = false);
         view.advance(&acts, from);
         let wrong = |content: &[u8], i: usize| usize::from(content.get(i) != image.get(i));
-        let count =
-            |content: &[u8]| (0..content.len().max(image.len())).map(|i| wrong(content, i)).sum::<usize>();
+        let count = |content: &[u8]| {
+            let differ = content.iter().zip(image).filter(|(is, should)| is != should).count();
+            if content == image { 0 } else { differ + content.len().abs_diff(image.len()) }
+        };
         let mut wrongs = count(&view.content);
         while wrongs > 0 {
             let (act, _) = acts.get(view.next)?;
