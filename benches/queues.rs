@@ -305,7 +305,7 @@ fn mpmc_table(threads: usize) {
 
 /// Buffers of 64 KiB there, and empty again back by a ring, so that memory is allocated once.
 fn chunked_table() {
-    const COUNT: usize = 500_000;
+    const COUNT: usize = 100_000;
     const BYTES: usize = 64 << 10;
     const BUFFERS: usize = 64;
     let lines = [
@@ -319,7 +319,11 @@ fn chunked_table() {
                 Err(_) => 0,
             };
             let pop = move |_| match reader.pop() {
-                Some(buffer) => usize::from(back.push(buffer.into_vec()).is_ok()),
+                Some(buffer) => {
+                    // Refused at the end, when nobody wants it any more.
+                    drop(back.push(buffer.into_vec()));
+                    1
+                }
                 None => 0,
             };
             race(COUNT, vec![push], vec![pop])
@@ -333,7 +337,10 @@ fn chunked_table() {
                 Err(_) => 0,
             };
             let pop = move |_| match receiver.try_recv() {
-                Ok(buffer) => usize::from(back.try_send(buffer).is_ok()),
+                Ok(buffer) => {
+                    drop(back.try_send(buffer));
+                    1
+                }
                 Err(_) => 0,
             };
             race(COUNT, vec![push], vec![pop])
