@@ -6,8 +6,8 @@
 //! cargo test --release --all-features --test sync_stress` runs for minutes.
 
 use efio::sync::{
-    AtomicU32, AtomicU64, Counter, EventCount, Lock, McsLock, Ordering, Parker, RawLock, RawMcs, RawSpin,
-    RawTicket, SpinLock, SpinRwLock, TicketLock,
+    AtomicU64, Counter, EventCount, Lock, McsLock, Ordering, Parker, RawLock, RawMcs, RawSpin, RawTicket,
+    SpinLock, SpinRwLock, TicketLock,
 };
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ fn readers_of_a_rwlock_never_see_a_write_half_done() {
 fn a_copy_of_a_seqlock_is_never_torn() {
     use efio::sync::SeqLock;
 
-    let (lock, done) = (SeqLock::new([0_u64; 6]), AtomicU32::new(0));
+    let (lock, done) = (SeqLock::new([0_u64; 6]), efio::sync::AtomicU32::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
