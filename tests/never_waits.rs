@@ -22,6 +22,8 @@ use seccomp::{FREE, LOOP, READ_WRITE};
 use support::{child, noise, skip};
 
 const SCRIPT: &str = "EFIO_NEVER_WAITS_SCRIPT";
+/// The child's folder, made by its parent: a child that is caught removes nothing.
+const FOLDER: &str = "EFIO_NEVER_WAITS_FOLDER";
 
 /// Where the loop's thread is.
 static SECTION: AtomicU32 = AtomicU32::new(FREE);
@@ -372,9 +374,9 @@ fn take_open_file() -> std::fs::File {
 
 /// The child: a loop thread, watched.
 fn watched(script: fn(&mut Stage)) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut stage = Stage::new(folder.path());
-    OPEN_FILE.store(std::fs::File::open(folder.path().join("hot")).unwrap().into_raw_fd(), Ordering::SeqCst);
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    let mut stage = Stage::new(&folder);
+    OPEN_FILE.store(std::fs::File::open(folder.join("hot")).unwrap().into_raw_fd(), Ordering::SeqCst);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         SECTION.store(FREE, Ordering::SeqCst);
@@ -416,7 +418,8 @@ fn watched(script: fn(&mut Stage)) {
 
 /// Runs a script in a child. `None`: it cannot run here, and that was said.
 fn run(test: &str, script: &str) -> Option<Output> {
-    let output = child(test, SCRIPT, script).output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = child(test, SCRIPT, script).env(FOLDER, folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     if let Some(reason) = said.lines().find_map(|line| line.strip_prefix("skipped: ")) {
         skip(reason);
