@@ -7,10 +7,10 @@
 use crate::config::OpenOptions;
 use crate::error::Operation;
 use crate::fd::Fd;
-use crate::file::state::Armed;
+use crate::file::state::{Armed, Arming};
 use crate::file::write::Caller;
 use crate::sync::{Arc, AtomicU32, Ordering, heavy_fence, light_fence, model, thread};
-use Ordering::Relaxed;
+use Ordering::{AcqRel, Relaxed};
 
 use super::module::{Module, Seen};
 
@@ -94,18 +94,19 @@ fn the_next_file_of_a_slot_on_the_list_is_written() {
 /// The words alone: a timer that finds the file clean, and a writer.
 fn disarm(looks_again: bool) {
     let shared = Arc::new((Armed::new(), AtomicU32::new(0)));
-    assert!(shared.0.arm());
+    assert!(shared.0.arm() == Arming::Push);
+    shared.0.stamped();
     let writer = shared.clone();
     let writer = thread::spawn(move || {
         let (armed, accepted) = &*writer;
         accepted.store(1, Relaxed);
         light_fence();
-        !armed.is_set() && armed.arm()
+        !armed.is_set() && armed.arm() == Arming::Push
     });
     let (armed, accepted) = &*shared;
     armed.disarm();
     heavy_fence();
-    let by_timer = looks_again && accepted.load(Relaxed) != 0 && armed.arm();
+    let by_timer = looks_again && accepted.load(Relaxed) != 0 && armed.rearm();
     let by_writer = writer.join().unwrap();
     assert!(by_timer != by_writer, "nobody comes for a dirty file");
 }
@@ -119,4 +120,30 @@ fn the_writer_or_the_timer_arms() {
 #[should_panic(expected = "nobody comes for a dirty file")]
 fn twin_without_the_second_look() {
     model(|| disarm(false));
+}
+
+/// Two writers arm, while the timer forgets the slot for an older stamp.
+fn twice_on_the_list(arm: fn(&Armed, &AtomicU32) -> bool, disarm: fn(&Armed, &AtomicU32)) {
+    let shared = Arc::new((Armed::new(), AtomicU32::new(0), AtomicU32::new(0)));
+    let writer = shared.clone();
+    let push = move |shared: &(Armed, AtomicU32, AtomicU32)| {
+        if arm(&shared.0, &shared.1) {
+            assert_eq!(shared.2.fetch_add(1, AcqRel), 0, "twice on the list");
+        }
+    };
+    let writer = thread::spawn(move || push(&writer));
+    disarm(&shared.0, &shared.1);
+    push(&shared);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_slot_is_on_the_list_once() {
+    model(|| twice_on_the_list(|armed, _| armed.arm() == Arming::Push, |armed, _| armed.disarm()));
+}
+
+#[test]
+#[should_panic(expected = "twice on the list")]
+fn twin_that_forgets_the_list_with_the_flag() {
+    model(|| twice_on_the_list(|_, word| word.swap(1, AcqRel) == 0, |_, word| _ = word.swap(0, AcqRel)));
 }

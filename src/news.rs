@@ -92,6 +92,7 @@ impl News {
         for index in kept {
             self.push(links, index);
         }
+        self.make_up();
     }
 
     /// Hands the slots that have news to `visit`, oldest first, until it returns false (that slot counts as visited).
@@ -105,7 +106,12 @@ impl News {
         }
         let Some(left) = left else { return };
         self.drain_locked(left, links, &mut visit);
-        // ORDER: AcqRel: after the lock was let go; pairs with the swap above.
+        self.make_up();
+    }
+
+    /// After the lock was let go: calls the consumer for a drain that met it taken.
+    fn make_up(&self) {
+        // ORDER: AcqRel: after the lock was let go; pairs with the swap in `drain`.
         if self.missed.swap(false, Ordering::AcqRel) {
             // The call that the other one answered may have been the one for what came meanwhile.
             self.flag.lower();

@@ -114,6 +114,7 @@ impl Engine {
     fn stamp_dirty(&self, timer: &mut Timer, now_ns: u64) {
         for index in self.commons.dirty.take_all(&self.commons.by_dirty()) {
             let Some(slot) = self.commons.table.get(index) else { continue };
+            slot.armed.stamped();
             let interval = interval_of(slot);
             let since = if timer.slept_ns > interval { now_ns } else { timer.looked_ns };
             timer.due.push(Reverse((since.saturating_add(interval), index, Why::Dirty)));
@@ -128,6 +129,8 @@ impl Engine {
             let Some(slot) = self.commons.table.get(index) else { continue };
             match why {
                 Why::Asked => self.commons.post(slot, mail::PAGE),
+                // Its writes are flushed one by one, and by the timer only if it knew the slot from another file.
+                Why::Renewed | Why::Dirty if is_eager(slot) => clean.push(index),
                 Why::Renewed => {
                     timer.due.push(Reverse((now_ns.saturating_add(interval_of(slot)), index, Why::Dirty)));
                 }
@@ -146,7 +149,9 @@ impl Engine {
         heavy_fence();
         for slot in slots() {
             // A writer that saw the flag up just before published its bytes before that, so they are seen here.
-            if is_dirty(slot) && slot.armed.arm() {
+            if is_dirty(slot) && is_eager(slot) {
+                self.commons.post(slot, mail::FLUSH);
+            } else if is_dirty(slot) && slot.armed.rearm() {
                 timer.due.push(Reverse((now_ns.saturating_add(interval_of(slot)), slot.index, Why::Dirty)));
             } else if slot.write.held() > 0 && !slot.state.load().has(flag::OWNED) {
                 self.commons.post(slot, mail::IDLE);
@@ -212,4 +217,9 @@ fn is_dirty(slot: &Slot) -> bool {
         && !seen.has(flag::POISONED)
         && seen.has(flag::WRITE)
         && slot.write.accepted() > done
+}
+
+/// Each of its writes is flushed at once.
+fn is_eager(slot: &Slot) -> bool {
+    slot.state.load().has(flag::EAGER)
 }

@@ -14,7 +14,7 @@ use crate::table::Table;
 
 use super::Slot;
 use super::note::Notes;
-use super::state::{DrainEnd, LastAnswer};
+use super::state::{Arming, DrainEnd, LastAnswer};
 use super::waiters::Waiters;
 
 /// How long the timer sleeps, for those who wonder whether it must be woken.
@@ -185,12 +185,13 @@ impl Commons {
     /// Puts a dirty file on the timer's list, once, and wakes the timer if it would sleep past the file's interval.
     #[cold]
     pub(crate) fn arm(&self, slot: &Slot) {
-        if !slot.armed.arm() {
-            return;
+        match slot.armed.arm() {
+            Arming::Already => return,
+            Arming::Listed => {}
+            Arming::Push => _ = self.dirty.push(&self.by_dirty(), slot.index),
         }
         // ORDER: Relaxed: set when the file was opened, before it could be dirty.
         let interval = slot.write.interval_ns.load(Ordering::Relaxed);
-        let _ = self.dirty.push(&self.by_dirty(), slot.index);
         // ORDER: SeqCst pairs with the fence in `Sleeper::prepare`.
         fence(Ordering::SeqCst);
         // ORDER: Relaxed behind the fence: either the timer's last look sees the list, or this sees how long it sleeps.

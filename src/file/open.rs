@@ -68,7 +68,8 @@ impl Commons {
         let generation = slot.state.load().generation();
         slot.begin_life(generation, options.token, false);
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        let sooner = slot.armed.is_set() && interval_ns < slot.write.interval_ns();
+        let eager = options.durability == Durability::EveryWrite;
+        let sooner = slot.armed.is_set() && (eager || interval_ns < slot.write.interval_ns());
         slot.write.reset(generation, limit, interval_ns);
         slot.put_request(Box::new(Request::Open(OpenRequest {
             work: Box::new(work_of(options, name)),

@@ -348,6 +348,23 @@ impl Want {
     }
 }
 
+/// The timer knows that the file is dirty.
+const ARMED: u32 = 1;
+/// The slot stands in the dirty list, and the timer has not stamped it yet.
+const LISTED: u32 = 1 << 1;
+
+/// What arming asks of the one who armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Arming {
+    /// Nothing: it was armed.
+    Already,
+    /// It stands in the dirty list since before; the timer may have to be woken.
+    Listed,
+    /// Put it on the dirty list.
+    Push,
+}
+
 /// Whether the timer has the slot on its list.
 #[derive(Debug)]
 pub(crate) struct Armed(AtomicU32);
@@ -362,19 +379,43 @@ impl Armed {
     pub(crate) fn is_set(&self) -> bool {
         // ORDER: Relaxed behind `light_fence`; pairs with `disarm` + `heavy_fence` in the timer: either this sees the
         // flag lowered, or the timer's second look sees the bytes.
-        self.0.load(Ordering::Relaxed) != 0
+        self.0.load(Ordering::Relaxed) & ARMED != 0
     }
 
-    /// True: it was not armed, and this caller puts the slot on the dirty list.
+    /// Arms, unless it is armed.
+    pub(crate) fn arm(&self) -> Arming {
+        // ORDER: Relaxed: a first guess, checked by the exchange.
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            if seen & ARMED != 0 {
+                return Arming::Already;
+            }
+            // ORDER: AcqRel: one of several arms; ordered after the `disarm` and the `stamped` before it.
+            match self.0.compare_exchange_weak(seen, ARMED | LISTED, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if seen & LISTED != 0 => return Arming::Listed,
+                Ok(_) => return Arming::Push,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The timer has taken the slot off the dirty list, whose link is free for the next `arm`.
+    pub(crate) fn stamped(&self) {
+        // ORDER: AcqRel: pairs with `arm`.
+        self.0.fetch_and(!LISTED, Ordering::AcqRel);
+    }
+
+    /// The timer, which has just disarmed the slot, keeps it after all; false: a writer was first.
     #[must_use]
-    pub(crate) fn arm(&self) -> bool {
-        // ORDER: AcqRel: one of several arms; ordered after the `disarm` that took it off the list.
-        self.0.swap(1, Ordering::AcqRel) == 0
+    pub(crate) fn rearm(&self) -> bool {
+        // ORDER: AcqRel: one of several arms.
+        self.0.fetch_or(ARMED, Ordering::AcqRel) & ARMED == 0
     }
 
-    /// The timer takes the slot off its list; a heavy fence and a second look follow.
+    /// The timer forgets the slot; a heavy fence and a second look follow. It may have a further stamp of a slot that went
+    /// from one file to the next, so the slot may stand in the dirty list at this moment, and stays marked so.
     pub(crate) fn disarm(&self) {
-        // ORDER: Release: the list's link is free for the next `arm`.
-        self.0.store(0, Ordering::Release);
+        // ORDER: AcqRel: before the next `arm`.
+        self.0.fetch_and(!ARMED, Ordering::AcqRel);
     }
 }
