@@ -113,7 +113,8 @@ fn twin_that_leaves_word_after_its_look() {
     model(|| close(Fault::LeavesWordAfterTheLook));
 }
 
-/// Two refused writers and one that makes room for both; as in `Patience`: leave word, look once more, go.
+/// A writer that is refused and one that makes room, of which only the want word is the real one; as in `Patience`:
+/// leave word, look once more, go.
 fn refusal(leaves_word_first: bool) {
     struct Room {
         want: Want,

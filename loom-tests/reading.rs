@@ -1,7 +1,8 @@
-//! The read window: a refused reader gets one event and finds its bytes; what was read for an older place is never given.
+//! The read window: a refused reader gets one event and finds its bytes, and a full window goes on.
 //!
 //! The real files in a small module, with readers against the actor that fills. Checked: a refusal against a fill; a
-//! window that is full against a reader that makes room; two readers of one file. The twins are copies of the words.
+//! window that is full against a reader that makes room; two readers of one file. The twins are copies of the words;
+//! a move of the reader against a fill in flight is checked in such a copy only.
 
 use crate::config::{Limits, OpenOptions};
 use crate::event::Readiness;
