@@ -110,7 +110,11 @@ fn readers_of_a_rwlock_never_see_a_write_half_done() {
                         },
                         _ => {
                             let guard = lock.read();
-                            assert_eq!(*guard, [guard[0]; 4], "a write half done");
+                            let first = guard[0];
+                            if round % 16 == thread {
+                                std::thread::yield_now();
+                            }
+                            assert_eq!(*guard, [first; 4], "a write beside a reader");
                             continue;
                         }
                     }
@@ -128,12 +132,14 @@ fn readers_of_a_rwlock_never_see_a_write_half_done() {
 fn a_copy_of_a_seqlock_is_never_torn() {
     use efio::sync::SeqLock;
 
-    let (lock, done) = (SeqLock::new([0_u64; 6]), efio::sync::AtomicU32::new(0));
+    let (lock, done) = (SeqLock::new([0_u64; 64]), efio::sync::AtomicU32::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                for _ in 0..rounds() * 4 {
+                for _ in 0..rounds() * 20 {
                     lock.update(|words| words.iter_mut().for_each(|word| *word += 1));
+                    // Readers get a moment in which they may begin.
+                    (0..40).for_each(|_| std::hint::spin_loop());
                 }
                 done.fetch_add(1, Ordering::Release);
             });
@@ -143,14 +149,14 @@ fn a_copy_of_a_seqlock_is_never_torn() {
                 let mut last = 0;
                 while done.load(Ordering::Acquire) < 2 {
                     let words = lock.read();
-                    assert_eq!(words, [words[0]; 6], "a torn copy");
+                    assert_eq!(words, [words[0]; 64], "a torn copy");
                     assert!(words[0] >= last, "an older copy");
                     last = words[0];
                 }
             });
         }
     });
-    assert_eq!(lock.read(), [rounds() * 8; 6]);
+    assert_eq!(lock.read(), [rounds() * 40; 64]);
 }
 
 #[test]
@@ -172,8 +178,12 @@ fn every_permit_of_an_event_count_is_taken_once_and_nobody_sleeps_on() {
             });
         }
         for round in 0..THREADS * rounds() / 2 {
+            // Slowly enough that the others come to sleep.
+            while permits.load(Ordering::Relaxed) > 2 {
+                std::thread::yield_now();
+            }
             permits.fetch_add(2, Ordering::Release);
-            if round % 2 == 0 {
+            if round < THREADS * rounds() / 4 {
                 events.notify_all();
             } else {
                 events.notify_one();

@@ -38,13 +38,12 @@ const READERS_MAX: u32 = u32::MAX - READER;
 /// A writer that waits stops new readers: writers do not starve, readers may under writers that never
 /// cease. **Use it** where reads take a little while, are many and hardly ever meet a writer. **Do not
 /// use it** for reads of a few instructions (the readers still meet in the word: a
-/// [`SpinLock`](super::SpinLock) is as fast, a [`SeqLock`](super::SeqLock) faster), or around anything
+/// [`SpinLock`](super::SpinLock) is as fast, a `SeqLock` faster), or around anything
 /// that can wait: those who wait spin, yield and then nap for up to 1.6 milliseconds, and are not
 /// called. `std::sync::RwLock` calls them.
 ///
-/// A thread that reads must not read again inside: a writer between the two makes it wait for itself.
-/// Likewise for every other pair, but for `read` inside of [`upgradable`](Self::upgradable) by the
-/// same thread, as long as nobody else writes.
+/// A thread that holds it must not wait for it again, not even to read twice: a writer that comes
+/// between the two makes it wait for itself.
 ///
 /// # Panics while it is held
 ///
