@@ -1,5 +1,7 @@
 //! Opening: a caller claims a slot and leaves a request; the actor opens and sets the file up.
 
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::{Durability, OnFull, OpenOptions};
@@ -178,7 +180,7 @@ impl Control {
                 self.path = Some(open.path.into_boxed_path());
                 self.sync.name_owed = open.setup.creates && !open.setup.atomic;
                 if self.sync.name_owed {
-                    self.name = Some(Box::new(open.work.name.clone()));
+                    self.keep_name(&open.work.name);
                 }
                 if open.sooner {
                     out.renew(slot);
@@ -239,6 +241,27 @@ impl Control {
         if !self.shut_window(slot, commons) {
             commons.raise(slot, (Readiness::OPENED | Readiness::ERROR).bits());
         }
+    }
+
+    /// Remembers where the file's name is until that is durable: beneath a folder, or by its path, which a change of
+    /// the process's own folder does not move. One of the two is enough.
+    fn keep_name(&mut self, name: &Name) {
+        if name.beneath.is_some() {
+            self.name = Some(Box::new(name.clone()));
+        } else {
+            self.path = Some(PathBuf::from(OsStr::from_bytes(name.path.to_bytes())).into_boxed_path());
+        }
+    }
+
+    /// The name that is to be made durable.
+    pub(super) fn owed_name(&self) -> Option<Name> {
+        if !self.sync.name_owed {
+            return None;
+        }
+        self.name.as_deref().cloned().or_else(|| {
+            let path = CString::new(self.path.as_deref()?.as_os_str().as_bytes()).ok()?;
+            Some(Name { beneath: None, path })
+        })
     }
 
     /// What a fault is to the user.

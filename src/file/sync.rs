@@ -137,7 +137,7 @@ impl Control {
         self.sync.covers = slot.written();
         self.sync.covers_asked = self.sync.heard;
         self.busy.sync = true;
-        let name = self.name.as_deref().filter(|_| self.sync.name_owed).cloned();
+        let name = self.owed_name();
         out.job(slot, self.device, Kind::Sync, Work::Sync { handle, name });
     }
 
