@@ -25,8 +25,8 @@
 //! | [`chunked::stream`] | one, one | bytes | a stream of bytes, never copied | [`end`](chunked::Writer::end), [`fail`](chunked::Writer::fail) |
 //! | [`buffered::Writer`] | one, one | bytes | `Write` over such a stream, framed in place | [`finish`](buffered::Writer::finish) |
 //!
-//! [`Mpmc`] and [`Unbounded`] are crossbeam-queue's, which nothing here beats for all numbers of threads. The halves, and
-//! every queue behind a [`Gate`], can be slept at (`pop_wait`, `push_wait`) and watched by an event loop: one [`Signal`]
+//! [`Mpmc`] and [`Unbounded`] are crossbeam-queue's, which [`Tickets`] did not beat. The halves, and every queue behind a
+//! [`Gate`], can be slept at (`pop_wait`, `push_wait`) and watched by an event loop: one [`Signal`]
 //! for each wish (`arm`), sent by the push or pop that fulfils it.
 //!
 //! Bad use has an answer, the same everywhere: a capacity of zero is one; a second close changes nothing and says so; a
@@ -35,8 +35,9 @@
 //!
 //! # Speed
 //!
-//! `cargo bench --bench queues` prints these tables; here the ratios of one run on two cores that other programs shared,
-//! so that single figures stand for little. 1.00 is the best rival of the row.
+//! `cargo bench --bench queues` prints these tables. Each row here is of one run, the rows of several, on two cores that
+//! other programs shared: single figures stand for little (the first row came out between 0.83 and 1.02). 1.00 is the
+//! best rival of the row.
 //!
 //! | threads | ours | rivals |
 //! | --- | --- | --- |
