@@ -66,15 +66,31 @@ pub(crate) struct Lanes {
     /// The device that the next look begins with, so that they take turns.
     turn: usize,
     waiting: usize,
+    /// Of these, writes; and writes that hold a thread.
+    waiting_writes: usize,
+    running_writes: usize,
+    /// Processors that writes may keep busy without the timer's say: all but the one of the program's loop.
+    processors: usize,
 }
 
 impl Lanes {
     pub(crate) fn new(threads: usize) -> Self {
-        Self { threads, running: [0; LANES], devices: Vec::new(), turn: 0, waiting: 0 }
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            threads,
+            running: [0; LANES],
+            devices: Vec::new(),
+            turn: 0,
+            waiting: 0,
+            waiting_writes: 0,
+            running_writes: 0,
+            processors: (processors - 1).max(1),
+        }
     }
 
     pub(crate) fn push(&mut self, job: Job) {
         let lane = Lane::of(&job) as usize;
+        self.waiting_writes += usize::from(job.kind == Kind::Write);
         let device = match self.devices.iter_mut().position(|device| device.number == job.device) {
             Some(place) => place,
             None => {
@@ -117,6 +133,13 @@ impl Lanes {
         })
     }
 
+    /// Another thread is worth waking at once. A write of pages into the kernel's cache is a copy, and more of those than
+    /// processors only take the loop's own; whether they wait for a disk instead shows within the timer's 10 ms.
+    pub(crate) fn wants_another(&self) -> bool {
+        let others = self.waiting > self.waiting_writes;
+        (others || self.running_writes < self.processors) && self.has_runnable()
+    }
+
     /// A job may run now.
     pub(crate) fn has_runnable(&self) -> bool {
         self.find().is_some()
@@ -135,6 +158,10 @@ impl Lanes {
         device.running += 1;
         self.waiting -= 1;
         self.running[lane] += 1;
+        if job.kind == Kind::Write {
+            self.waiting_writes -= 1;
+            self.running_writes += 1;
+        }
         self.turn = place + 1;
         let held = Held { slot: job.slot, kind: job.kind, lane: Lane::of(&job), device: job.device };
         Some((job, held))
@@ -143,6 +170,7 @@ impl Lanes {
     /// A job came back.
     pub(crate) fn finished(&mut self, held: Held) {
         self.running[held.lane as usize] -= 1;
+        self.running_writes -= usize::from(held.kind == Kind::Write);
         if let Some(place) = self.devices.iter().position(|device| device.number == held.device) {
             self.devices[place].running -= 1;
             if self.devices.len() > 8 && self.devices[place].is_idle() {

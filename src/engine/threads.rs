@@ -10,7 +10,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use crate::sync::{Ordering, lock};
-use crate::sys::threads::block_signals;
+use crate::sys::threads::{block_signals, give_way};
 
 use super::Engine;
 use super::turn::Turned;
@@ -88,6 +88,7 @@ impl Engine {
     fn run_worker(self: Arc<Self>, seat: usize) {
         // Refused only where signals cannot be blocked at all; the jobs work all the same.
         let _ = block_signals();
+        give_way();
         IS_ENGINE.with(|is| is.set(true));
         let mut worker = self.worker();
         loop {

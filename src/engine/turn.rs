@@ -119,7 +119,7 @@ impl Engine {
         let (job, held, more) = {
             let mut lanes = lock(&self.lanes);
             let Some((job, held)) = lanes.take() else { return false };
-            (job, held, lanes.has_runnable())
+            (job, held, lanes.wants_another())
         };
         if more {
             self.commons.ring();

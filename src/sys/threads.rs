@@ -51,6 +51,24 @@ pub(crate) fn block_signals() -> Answer<()> {
     if refused == 0 { Ok(()) } else { Err(refused) }
 }
 
+/// Has the calling thread scheduled as one that computes in the background: waking up, it does not push the program's
+/// loop off its processor. A thread that the program runs by another policy keeps it.
+#[cfg(target_os = "linux")]
+pub(crate) fn give_way() {
+    // SAFETY: both calls concern the calling thread alone; the parameter lives through the call.
+    unsafe {
+        if libc::sched_getscheduler(0) == libc::SCHED_OTHER {
+            let parameter: libc::sched_param = std::mem::zeroed();
+            // Refused, it is only a little less polite.
+            let _ = libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameter);
+        }
+    }
+}
+
+/// As above, where there is no such policy.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const fn give_way() {}
+
 #[cfg(not(efio_loom))]
 mod generation {
     use std::sync::OnceLock;
