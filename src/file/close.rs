@@ -219,13 +219,14 @@ impl Control {
     fn end(&mut self, slot: &Slot, commons: &Commons) {
         let (accepted, written) = (slot.write.accepted(), slot.written());
         debug_assert!(written <= accepted, "no more is written than was accepted");
-        let wanted = self.setup.atomic && !slot.state.load().has(flag::ABORT);
-        let nameless = wanted && (!self.closing.publish_done || self.closing.unpublished);
+        let aborted = self.setup.atomic && slot.state.load().has(flag::ABORT);
+        let unnamed = !self.closing.publish_done || self.closing.unpublished;
+        let nameless = self.setup.atomic && !aborted && unnamed;
         let lost = match nameless {
             // The file was removed: where its bytes had got to does not matter.
             true => accepted,
             // What was written since the last sync may be gone.
-            false if self.sync.failed => accepted - slot.durable().min(accepted),
+            false if self.sync.failed && !aborted => accepted - slot.durable().min(accepted),
             false => accepted - written,
         };
         let mut bits = Readiness::CLOSED;

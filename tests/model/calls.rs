@@ -147,6 +147,8 @@ impl World {
             Err(No::WouldBlock) => hand.owed_read = true,
             Err(No::Kind(ErrorKind::NotPermitted)) if !hand.read => {}
             Err(no) => {
+                // A read may be the first to tell that a write of this file panicked.
+                hand.panicked |= *no == No::Kind(ErrorKind::Panicked);
                 let known = hand.poison.as_ref() == Some(no);
                 ensure!(known || self.is_allowed(no), "a read fails: {no:?}");
             }
