@@ -72,58 +72,58 @@ impl Disk for Scripted {
     }
 
     fn parent(&self, _: &Name) -> Answer<(Folder, CString)> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn open_folder(&self, _: &Name) -> Answer<Folder> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn open(&self, _: &OpenWork) -> Answer<Handle> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn open_unnamed(&self, _: &Folder, _: &CStr, _: &OpenWork) -> Answer<Handle> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn open_hidden(&self, _: &Folder, _: &CStr, _: &CStr, _: &OpenWork) -> Answer<Handle> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn facts(&self, _: Handle) -> Answer<Facts> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn settle(&self, _: Handle, _: bool, _: u64) -> Answer<()> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn sync_folder(&self, _: &Folder) -> Answer<()> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn allocate(&self, _: Handle, _: u64, _: u64, _: bool) -> Answer<()> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn mask(&self) -> u32 {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn set_mode(&self, _: Handle, _: u32) -> Answer<()> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn link_unnamed(&self, _: Handle, _: &Spot) -> Answer<()> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn stat(&self, _: &Spot, _: bool) -> Answer<Stat> {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 
     fn random(&self) -> u64 {
-        unimplemented!()
+        panic!("a script is about transfers: no such step is in one")
     }
 }
