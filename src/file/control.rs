@@ -122,7 +122,7 @@ impl Control {
         if !self.alive || slot.state.load().phase() == Phase::Op {
             return;
         }
-        self.hear(hints, slot, out);
+        self.hear(hints, slot);
         if hints & mail::IDLE != 0 {
             self.let_go(slot, commons);
         }
@@ -130,12 +130,12 @@ impl Control {
     }
 
     /// Takes up what the hints and the words ask for.
-    fn hear(&mut self, hints: u32, slot: &Slot, out: &Polled) {
+    fn hear(&mut self, hints: u32, slot: &Slot) {
         if hints & (mail::FLUSH | mail::TIMER) != 0 {
             self.flush.target = self.flush.target.max(slot.write.accepted());
         }
         if hints & mail::TIMER != 0 {
-            self.timer_came(slot, out.now_ns);
+            self.timer_came(slot);
         }
         if hints & mail::FILL != 0 {
             self.fill.ended = false;

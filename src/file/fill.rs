@@ -2,8 +2,8 @@
 //!
 //! The first piece of an epoch is as large as the file seems to need, up to 64 KiB; when the reader goes on, pieces are
 //! 1 MiB. Once half of the module's pages are in use a window is one piece of 64 KiB, so that readers who have stopped
-//! reading do not hold what others need. Filling pauses when the window is full and ends at the end of the file or at an error, which travel in the
-//! window behind the bytes before them. A fill whose epoch is over is dropped on arrival.
+//! reading do not hold what others need. Filling pauses when the window is full and ends at the end of the file or at an
+//! error, which travel in the window behind the bytes before them. A fill whose epoch is over is dropped on arrival.
 #![allow(unsafe_code, reason = "turns the word of a page back into the page")]
 
 use std::ptr::NonNull;

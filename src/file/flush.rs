@@ -299,7 +299,7 @@ impl Control {
     }
 
     /// The timer came for this file: what is accepted goes out, a stall whose time has come is tried again.
-    pub(super) fn timer_came(&mut self, slot: &Slot, _now_ns: u64) {
+    pub(super) fn timer_came(&mut self, slot: &Slot) {
         if self.flush.pages.is_empty() {
             slot.write.cool();
         }
