@@ -1,8 +1,11 @@
 //! Dir: a folder that client names cannot leave; and the queued metadata calls.
 
-use std::ffi::CString;
+mod call;
+mod entries;
+
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +13,12 @@ use crate::efio::Efio;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fd::Fd;
 use crate::file::answer::Answered;
-use crate::job::{Folder, Name, Stat, Work};
+use crate::job::names::{NameAnswer, kind_of};
+use crate::job::{Folder, Name, Stat};
+use crate::sys::publish;
+
+pub use call::PathCall;
+pub use entries::{DirEntry, Entries, EntryIter, FileKind};
 
 /// A folder opened once. Paths given with it are resolved beneath it: no `..`, no absolute path, no symbolic link on
 /// the way leads out of it, whatever other processes rename meanwhile.
@@ -93,7 +101,11 @@ pub enum Answer {
     Metadata(Metadata),
     /// Of opening a folder.
     Dir(Dir),
-    /// Of a rename or an unlink.
+    /// What a symbolic link says.
+    Link(PathBuf),
+    /// Of reading a folder.
+    Entries(Entries),
+    /// Of a call that changes something: it has.
     Done,
 }
 
@@ -102,7 +114,9 @@ impl Answer {
         match answered {
             Answered::Stat(stat) => Ok(Self::Metadata(Metadata(*stat))),
             Answered::Folder(folder) => Ok(Self::Dir(Dir::new(folder, PathBuf::new()))),
-            Answered::Done => Ok(Self::Done),
+            Answered::Named(NameAnswer::Target(text)) => Ok(Self::Link(OsString::from_vec(text).into())),
+            Answered::Named(NameAnswer::Batch(batch)) => Ok(Self::Entries(Entries::new(*batch))),
+            Answered::Named(NameAnswer::Done) | Answered::Done => Ok(Self::Done),
             Answered::Failed(error) => Err(error),
         }
     }
@@ -124,11 +138,7 @@ impl Answer {
 /// # Ok::<(), efio::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metadata(Stat);
-
-const KIND_MASK: u32 = 0o170_000;
-const KIND_DIR: u32 = 0o040_000;
-const KIND_FILE: u32 = 0o100_000;
+pub struct Metadata(pub(crate) Stat);
 
 #[allow(clippy::len_without_is_empty, reason = "the size of a file, as std::fs::Metadata names it")]
 impl Metadata {
@@ -138,16 +148,28 @@ impl Metadata {
         self.0.size
     }
 
+    /// What it is the metadata of; never [`FileKind::Unknown`].
+    #[must_use]
+    pub fn kind(&self) -> FileKind {
+        FileKind::of(kind_of(&self.0))
+    }
+
     /// A folder.
     #[must_use]
     pub fn is_dir(&self) -> bool {
-        self.0.mode & KIND_MASK == KIND_DIR
+        self.kind() == FileKind::Dir
     }
 
     /// A regular file.
     #[must_use]
     pub fn is_file(&self) -> bool {
-        self.0.mode & KIND_MASK == KIND_FILE
+        self.kind() == FileKind::File
+    }
+
+    /// A symbolic link itself.
+    #[must_use]
+    pub fn is_symlink(&self) -> bool {
+        self.kind() == FileKind::Symlink
     }
 
     /// Kind and permission bits, as `st_mode`.
@@ -211,14 +233,14 @@ fn time_of(ns: i128) -> SystemTime {
 }
 
 impl Efio {
-    /// Queues a question for the metadata of a name; symbolic links are followed.
+    /// Queues a question for the metadata of a name; symbolic links are followed. For an open file see
+    /// [`ef_fstat`](Self::ef_fstat), for a link itself and all other calls [`PathCall`].
     ///
     /// # Errors
     ///
     /// `WouldBlock` when the table is full; `InvalidInput` for an empty path or one with a NUL byte.
     pub fn ef_stat(&self, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(None, path.as_ref(), Operation::Stat)?;
-        self.queue(Work::Stat { name, follow: true }, Operation::Stat)
+        self.ef_queue(&PathCall::stat(path))
     }
 
     /// As [`ef_stat`](Self::ef_stat) beneath a folder; no symbolic link is followed.
@@ -227,8 +249,7 @@ impl Efio {
     ///
     /// As [`ef_stat`](Self::ef_stat).
     pub fn ef_stat_at(&self, dir: &Dir, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(Some(dir), path.as_ref(), Operation::Stat)?;
-        self.queue(Work::Stat { name, follow: false }, Operation::Stat)
+        self.ef_queue(&PathCall::lstat(path).beneath(dir))
     }
 
     /// Queues a rename; an existing target is replaced.
@@ -237,9 +258,7 @@ impl Efio {
     ///
     /// As [`ef_stat`](Self::ef_stat).
     pub fn ef_rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Op> {
-        let from = name_of(None, from.as_ref(), Operation::Rename)?;
-        let to = name_of(None, to.as_ref(), Operation::Rename)?;
-        self.queue(Work::Rename { from, to, replace: true }, Operation::Rename)
+        self.ef_queue(&PathCall::rename(from, to))
     }
 
     /// As [`ef_rename`](Self::ef_rename), each name beneath its folder.
@@ -254,9 +273,7 @@ impl Efio {
         to: &Dir,
         target: impl AsRef<Path>,
     ) -> Result<Op> {
-        let from = name_of(Some(from), path.as_ref(), Operation::Rename)?;
-        let to = name_of(Some(to), target.as_ref(), Operation::Rename)?;
-        self.queue(Work::Rename { from, to, replace: true }, Operation::Rename)
+        self.ef_queue(&PathCall::rename(path, target).beneath(from).to_beneath(to))
     }
 
     /// Queues the removal of a file's name.
@@ -265,8 +282,7 @@ impl Efio {
     ///
     /// As [`ef_stat`](Self::ef_stat).
     pub fn ef_unlink(&self, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(None, path.as_ref(), Operation::Unlink)?;
-        self.queue(Work::Unlink { name, folder: false }, Operation::Unlink)
+        self.ef_queue(&PathCall::unlink(path))
     }
 
     /// As [`ef_unlink`](Self::ef_unlink) beneath a folder.
@@ -275,8 +291,7 @@ impl Efio {
     ///
     /// As [`ef_stat`](Self::ef_stat).
     pub fn ef_unlink_at(&self, dir: &Dir, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(Some(dir), path.as_ref(), Operation::Unlink)?;
-        self.queue(Work::Unlink { name, folder: false }, Operation::Unlink)
+        self.ef_queue(&PathCall::unlink(path).beneath(dir))
     }
 
     /// Queues the opening of a folder; the answer is a [`Dir`].
@@ -285,14 +300,7 @@ impl Efio {
     ///
     /// As [`ef_stat`](Self::ef_stat).
     pub fn ef_open_dir(&self, path: impl AsRef<Path>) -> Result<Op> {
-        let name = name_of(None, path.as_ref(), Operation::Open)?;
-        self.queue(Work::OpenFolder { name }, Operation::Open)
-    }
-
-    fn queue(&self, work: Work, operation: Operation) -> Result<Op> {
-        let engine = self.check_alive(operation)?;
-        let op = engine.commons.op(work).map(Op);
-        op.ok_or_else(|| Error::plain(ErrorKind::WouldBlock, operation, None))
+        self.ef_queue(&PathCall::open_dir(path))
     }
 
     /// Takes the answer of a queued metadata call, once; the call's place is free afterwards.
@@ -317,4 +325,18 @@ impl Efio {
         let folder = folder.map_err(|fault| Error::os(fault.operation, fault.errno).with_path(path))?;
         Ok(Dir::new(folder, path.to_path_buf()))
     }
+}
+
+/// True for a name that only an atomic file has, before it is published: `.efio-`, 16 digits, `.tmp`.
+///
+/// Such a file goes when its module ends. After a crash it may be left, and it is safe to remove where no other process
+/// writes atomic files in the same folder.
+///
+/// ```
+/// assert!(efio::is_hidden_name(".efio-0123456789abcdef.tmp"));
+/// assert!(!efio::is_hidden_name("report.pdf"));
+/// ```
+#[must_use]
+pub fn is_hidden_name(name: impl AsRef<OsStr>) -> bool {
+    publish::is_hidden_name(name.as_ref().as_bytes())
 }

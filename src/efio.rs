@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::builder::Builder;
 use crate::config::OpenOptions;
-use crate::dir::{Dir, name_of};
+use crate::dir::{Dir, Metadata};
 use crate::engine::Engine;
 use crate::engine::threads::is_engine_thread;
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -132,11 +132,7 @@ impl Efio {
 
     fn open_name(&self, dir: Option<&Dir>, path: &Path, options: &OpenOptions) -> Result<Fd> {
         let engine = self.check_alive(Operation::Open)?;
-        // The name is looked up later, and again when it is made durable: not from wherever the process is by then.
-        let absolute = (dir.is_none() && path.is_relative() && !engine.platform.is_virtual())
-            .then(|| std::path::absolute(path))
-            .and_then(std::io::Result::ok);
-        let name = name_of(dir, absolute.as_deref().unwrap_or(path), Operation::Open)?;
+        let name = self.name(dir, path, Operation::Open)?;
         let fd = engine.commons.open(name, path.to_path_buf(), options)?;
         engine.end_if_late(fd);
         Ok(fd)
@@ -222,6 +218,31 @@ impl Efio {
         let slot = engine.commons.slot(fd);
         let slot = slot.filter(|slot| slot.state.load().is(fd) && !slot.pending.is_taken());
         slot.map(progress_of).ok_or_else(|| Error::stale(Operation::Poll, fd))
+    }
+
+    /// The metadata of an open file, whatever its name is by now: what is written, not what is only accepted
+    /// ([`ef_progress`](Self::ef_progress) counts that too). The first call asks; [`Readiness::DONE`] follows, and the
+    /// next call has it, once.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` until it is there, or while another request of the file is under way; then what fstat(2) says.
+    ///
+    /// ```
+    /// use efio::{Efio, OpenOptions};
+    /// let efio = Efio::new()?;
+    /// let fd = efio.ef_open("/proc/self/status", &OpenOptions::new().read(true))?;
+    /// let metadata = loop {
+    ///     match efio.ef_fstat(fd) {
+    ///         Err(error) if error.is_would_block() => std::thread::yield_now(),
+    ///         answer => break answer?,
+    ///     }
+    /// };
+    /// assert!(metadata.is_file());
+    /// # Ok::<(), efio::Error>(())
+    /// ```
+    pub fn ef_fstat(&self, fd: Fd) -> Result<Metadata> {
+        self.check(Operation::Stat)?.commons.file_stat(fd).map(Metadata)
     }
 
     /// Changes the size of the file, after what was accepted before and before what comes later.

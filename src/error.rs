@@ -49,6 +49,20 @@ pub enum Operation {
     Rename,
     /// Removing a name.
     Unlink,
+    /// Making a folder.
+    MakeDir,
+    /// Reading the entries of a folder.
+    ReadDir,
+    /// Giving a file a second name.
+    Link,
+    /// Making a symbolic link.
+    Symlink,
+    /// Asking what a symbolic link says.
+    ReadLink,
+    /// Changing the permission bits of a name.
+    SetMode,
+    /// Changing the times of a name.
+    SetTimes,
     /// Taking the answer of a queued metadata call.
     Take,
     /// Waiting for events.
@@ -77,6 +91,13 @@ impl Operation {
             Self::Stat => "stat",
             Self::Rename => "rename",
             Self::Unlink => "unlink",
+            Self::MakeDir => "mkdir",
+            Self::ReadDir => "readdir",
+            Self::Link => "link",
+            Self::Symlink => "symlink",
+            Self::ReadLink => "readlink",
+            Self::SetMode => "chmod",
+            Self::SetTimes => "utimens",
             Self::Take => "take",
             Self::Wait => "wait",
             Self::Shutdown => "shutdown",

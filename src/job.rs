@@ -6,12 +6,16 @@
 //! slot; that is why submitting needs no queue of its own and cannot fail.
 #![allow(unsafe_code, reason = "one Send for raw slices, argued at its place")]
 
+pub(crate) mod names;
+
 use std::any::Any;
 use std::ffi::CString;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Operation;
+
+use names::{NameAnswer, NameWork};
 
 /// What a backend calls an open file: a descriptor's number, or an index into a simulated disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +246,12 @@ pub(crate) enum Work {
     OpenFolder {
         name: Name,
     },
+    /// All that the open file's metadata tells.
+    FileStat {
+        handle: Handle,
+    },
+    /// Folders, links, lists, modes and times.
+    Names(Box<NameWork>),
 }
 
 /// One thing for a backend to do, for one slot.
@@ -299,6 +309,7 @@ pub(crate) enum Outcome {
     /// Rename, Unlink.
     Renamed(Result<(), Fault>),
     Folder(Result<Folder, Fault>),
+    Named(Result<NameAnswer, Fault>),
     /// The job panicked; whether it did its work is not known.
     Panicked,
 }

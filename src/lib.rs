@@ -104,7 +104,7 @@ mod table;
 
 pub use builder::Builder;
 pub use config::{Durability, OnFull, OpenOptions};
-pub use dir::{Answer, Dir, Metadata, Op};
+pub use dir::{Answer, Dir, DirEntry, Entries, EntryIter, FileKind, Metadata, Op, PathCall, is_hidden_name};
 pub use efio::Efio;
 pub use engine::ending::Loss;
 pub use error::{Error, ErrorKind, Operation, Result};

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use crate::error::Operation;
 use crate::job::{Job, Kind, Work};
 
 /// What kind of patience a job needs.
@@ -28,6 +29,7 @@ impl Lane {
     pub(crate) fn of(job: &Job) -> Self {
         match (job.kind, &job.work) {
             (Kind::Sync, _) | (_, Work::Publish { .. }) => Self::Sync,
+            (_, Work::Names(work)) if work.operation() == Operation::Sync => Self::Sync,
             (Kind::Meta, _) => Self::Meta,
             _ => Self::Data,
         }

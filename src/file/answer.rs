@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
+use crate::job::names::NameAnswer;
 use crate::job::{Fault, Folder, Outcome, Stat};
 
 use super::Slot;
@@ -15,6 +16,7 @@ use super::state::{LastAnswer, Phase};
 pub(crate) enum Answered {
     Stat(Box<Stat>),
     Folder(Folder),
+    Named(NameAnswer),
     Done,
     Failed(Error),
 }
@@ -54,9 +56,11 @@ impl Control {
         let answered = match outcome {
             Outcome::Stat(Ok(stat)) => Answered::Stat(Box::new(stat)),
             Outcome::Folder(Ok(folder)) => Answered::Folder(folder),
-            Outcome::Stat(Err(fault)) | Outcome::Renamed(Err(fault)) | Outcome::Folder(Err(fault)) => {
-                Answered::Failed(self.error_of_op(fault, slot))
-            }
+            Outcome::Named(Ok(answer)) => Answered::Named(answer),
+            Outcome::Stat(Err(fault))
+            | Outcome::Renamed(Err(fault))
+            | Outcome::Folder(Err(fault))
+            | Outcome::Named(Err(fault)) => Answered::Failed(self.error_of_op(fault, slot)),
             _ => Answered::Done,
         };
         self.answer(answered, slot, commons);

@@ -181,7 +181,10 @@ impl Control {
             Outcome::Changed(result) => self.changed(result, slot, commons),
             Outcome::Published(result) => self.published(result, slot, commons),
             Outcome::Closed(result) => self.closed(result, slot, commons),
-            answer @ (Outcome::Stat(_) | Outcome::Renamed(_) | Outcome::Folder(_)) => {
+            Outcome::Stat(result) if slot.state.load().phase() != Phase::Op => {
+                self.looked_at(result, slot, commons);
+            }
+            answer @ (Outcome::Stat(_) | Outcome::Renamed(_) | Outcome::Folder(_) | Outcome::Named(_)) => {
                 self.answered(answer, slot, commons);
             }
             Outcome::Panicked => self.panicked(done.kind, slot, commons),

@@ -10,7 +10,7 @@
 use crate::error::{Error, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
-use crate::job::{Fault, Kind, Work};
+use crate::job::{Fault, Kind, Stat, Work};
 use crate::sync::{AtomicU64, Ordering};
 
 use super::Slot;
@@ -25,9 +25,17 @@ const ASKED: u64 = 2;
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    Truncate { size: u64 },
-    Preallocate { offset: u64, bytes: u64, keep_size: bool },
+    Truncate {
+        size: u64,
+    },
+    Preallocate {
+        offset: u64,
+        bytes: u64,
+        keep_size: bool,
+    },
     Size,
+    /// All that the open file's metadata tells.
+    Stat,
 }
 
 /// The words of one request.
@@ -75,6 +83,7 @@ impl MetaRequest {
             Asked::Truncate { size } => (0, size, 0),
             Asked::Preallocate { offset, bytes, keep_size } => (1 | u64::from(keep_size) << 2, offset, bytes),
             Asked::Size => (2, 0, 0),
+            Asked::Stat => (3, 0, 0),
         };
         // ORDER: Relaxed: published by ASKED below.
         self.barrier.store(kind << KIND_SHIFT | barrier & BARRIER_MASK, Ordering::Relaxed);
@@ -104,7 +113,8 @@ impl MetaRequest {
                 bytes: second,
                 keep_size: packed >> (KIND_SHIFT + 2) & 1 == 1,
             },
-            _ => Asked::Size,
+            2 => Asked::Size,
+            _ => Asked::Stat,
         };
         Some((asked, packed & BARRIER_MASK))
     }
@@ -126,25 +136,42 @@ impl Commons {
         if !seen.is(fd) || !matches!(seen.phase(), Phase::Opening | Phase::Open) {
             return refuse(Stale);
         }
-        if asked != Asked::Size && !seen.has(flag::WRITE) {
+        let looks = matches!(asked, Asked::Size | Asked::Stat);
+        if !looks && !seen.has(flag::WRITE) {
             return refuse(NotPermitted);
         }
-        if seen.has(flag::OWNED) && !owner && !matches!(asked, Asked::Truncate { .. }) {
+        if seen.has(flag::OWNED) && !owner && !matches!(asked, Asked::Truncate { .. } | Asked::Stat) {
             return refuse(Busy);
         }
-        if asked != Asked::Size && seen.has(flag::POISONED) || seen.has(flag::FAILED) {
+        if !looks && seen.has(flag::POISONED) || seen.has(flag::FAILED) {
             return Err(slot.first_error().unwrap_or_else(|| Error::stale(operation, fd)));
         }
         let barrier = if seen.has(flag::WRITE) { slot.write.accepted() } else { 0 };
         if !slot.meta.ask(fd.generation(), asked, barrier) {
             return refuse(WouldBlock);
         }
-        if asked != Asked::Size {
+        if !looks {
             // An answer that a seek has not used yet is of the size before.
             slot.state.clear(flag::SIZE_KNOWN);
         }
         self.post(slot, mail::META);
         Ok(())
+    }
+}
+
+impl Commons {
+    /// `ef_fstat`: takes the metadata that was asked for, else asks.
+    pub(crate) fn file_stat(&self, fd: Fd) -> Result<Stat> {
+        let Some(slot) = self.slot(fd).filter(|slot| slot.state.load().is(fd)) else {
+            return Err(Error::stale(Operation::Stat, fd));
+        };
+        // Looked at once more with the report in hand: the answer may be the next file's.
+        let own = |report: &mut super::Report| slot.state.load().is(fd).then(|| report.stat.take()).flatten();
+        if let Some(answer) = slot.with_report(own) {
+            return answer.map(|stat| *stat);
+        }
+        self.ask(fd, Asked::Stat, Operation::Stat, true)?;
+        Err(Error::would_block(Operation::Stat, fd))
     }
 }
 
@@ -186,10 +213,31 @@ impl Control {
             // A write that lands meanwhile would be counted twice, or not at all.
             Asked::Size if self.busy.write => return,
             Asked::Size => Work::Size { handle },
+            Asked::Stat => Work::FileStat { handle },
         };
         self.busy.meta = true;
-        self.busy.barrier = !matches!(asked, Asked::Preallocate { .. });
+        self.busy.barrier = !matches!(asked, Asked::Preallocate { .. } | Asked::Stat);
         out.job(slot, self.device, Kind::Meta, work);
+    }
+
+    /// The metadata of the open file is there.
+    pub(super) fn looked_at(
+        &mut self,
+        result: std::result::Result<Stat, Fault>,
+        slot: &Slot,
+        commons: &Commons,
+    ) {
+        let answer = result.map(Box::new).map_err(|fault| self.error_of(slot, fault, None));
+        let mut bits = Readiness::DONE;
+        slot.with_report(|report| {
+            if let Err(error) = &answer {
+                bits |= Readiness::ERROR;
+                report.news = Some(error.clone());
+            }
+            report.stat = Some(answer);
+        });
+        slot.meta.done();
+        commons.raise(slot, bits.bits());
     }
 
     /// The request is done.
@@ -218,7 +266,7 @@ impl Control {
                     slot.set_size(slot.size().max(offset + bytes));
                 }
             }
-            (Ok(_), None) => {}
+            (Ok(_), Some(Asked::Stat) | None) => {}
             (Err(fault), _) => {
                 let error = self.error_of(slot, fault, None);
                 slot.with_report(|report| report.news = Some(error));

@@ -39,7 +39,7 @@ pub(crate) mod write;
 
 use crate::error::Error;
 use crate::fd::Fd;
-use crate::job::Done;
+use crate::job::{Done, Stat};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, UnsafeCell};
 
 use control::Control;
@@ -97,6 +97,8 @@ pub(crate) struct Report {
     /// Accepted bytes that are not known to be in the file.
     pub(crate) lost: u64,
     pub(crate) answer: Option<answer::Answered>,
+    /// The metadata of the open file, until it is taken.
+    pub(crate) stat: Option<crate::error::Result<Box<Stat>>>,
 }
 
 #[derive(Debug)]

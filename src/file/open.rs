@@ -2,12 +2,13 @@
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Durability, OnFull, OpenOptions};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
+use crate::job::names::NameWork;
 use crate::job::{Fault, Kind, Name, OpenWork, Opened, Work};
 use crate::sync::{Ordering, lock};
 
@@ -90,11 +91,12 @@ impl Commons {
         Ok(Fd::new(slot.index, generation))
     }
 
-    /// A queued metadata call: the same table, a slot of its own.
-    pub(crate) fn op(&self, work: Work) -> Option<Fd> {
+    /// A queued metadata call: the same table, a slot of its own. The work is taken if there is one.
+    pub(crate) fn op(&self, work: &mut Option<Work>, token: u64) -> Option<Fd> {
         let slot = self.claim()?;
+        let work = work.take()?;
         let generation = slot.state.load().generation();
-        slot.begin_life(generation, 0, true);
+        slot.begin_life(generation, token, true);
         slot.put_request(Box::new(Request::Op(work)));
         slot.state.begin(Phase::Op, 0);
         self.post(slot, mail::OPEN);
@@ -127,6 +129,28 @@ impl Commons {
             }
             _ => Err(stale()),
         }
+    }
+}
+
+fn path_of(name: &Name) -> Box<Path> {
+    Path::new(OsStr::from_bytes(name.path.to_bytes())).into()
+}
+
+/// The name that a queued call is about, for its error.
+fn name_in(work: &Work) -> Option<&Name> {
+    match work {
+        Work::Stat { name, .. } | Work::Unlink { name, .. } | Work::OpenFolder { name } => Some(name),
+        Work::Rename { from, .. } => Some(from),
+        Work::Names(work) => match &**work {
+            NameWork::MakeFolder { name, .. }
+            | NameWork::Symlink { name, .. }
+            | NameWork::ReadLink { name }
+            | NameWork::SetMode { name, .. }
+            | NameWork::SetTimes { name, .. } => Some(name),
+            NameWork::Link { from, .. } => Some(from),
+            NameWork::SyncFolder { .. } | NameWork::ReadFolder { .. } => None,
+        },
+        _ => None,
     }
 }
 
@@ -191,6 +215,7 @@ impl Control {
                 out.job(slot, self.device, Kind::Meta, Work::Open(open.work));
             }
             Request::Op(work) => {
+                self.path = name_in(&work).map(path_of);
                 self.busy.meta = true;
                 out.job(slot, 0, Kind::Meta, work);
             }
@@ -249,7 +274,7 @@ impl Control {
         if name.beneath.is_some() {
             self.name = Some(Box::new(name.clone()));
         } else {
-            self.path = Some(PathBuf::from(OsStr::from_bytes(name.path.to_bytes())).into_boxed_path());
+            self.path = Some(path_of(name));
         }
     }
 

@@ -20,6 +20,7 @@ use crate::error::Operation;
 use crate::job::{
     Done, Fault, Folder, Handle, Job, Name, OpenWork, Outcome, Place, Slices, Staged, Stat, Work,
 };
+use crate::sys::names::{NameDisk, run_named};
 use crate::sys::{open, publish};
 
 /// What one step gives: a value, or the errno.
@@ -59,7 +60,7 @@ pub(crate) struct Facts {
 }
 
 /// The single steps of a disk. Each is one system call or stands for one; errors are errnos.
-pub(crate) trait Disk: fmt::Debug {
+pub(crate) trait Disk: NameDisk + fmt::Debug {
     /// Finds the folder in which the last component of `name` is to be looked up.
     fn locate(&self, name: &Name) -> Answer<Spot>;
     /// Opens the folder that holds `name`, and tells the last component.
@@ -177,11 +178,16 @@ pub(crate) fn run(job: Job, disk: &impl Disk) -> Done {
         Work::OpenFolder { name } => {
             Outcome::Folder(again(disk, || disk.open_folder(&name)).map_err(during(Operation::Open)))
         }
+        Work::FileStat { handle } => {
+            let facts = again(disk, || disk.facts(handle));
+            Outcome::Stat(facts.map(|facts| facts.stat).map_err(during(Operation::Stat)))
+        }
+        Work::Names(work) => Outcome::Named(run_named(*work, disk)),
     };
     Done { slot, kind, outcome }
 }
 
-fn located<T>(disk: &impl Disk, name: &Name, step: impl Fn(&Spot) -> Answer<T>) -> Answer<T> {
+pub(crate) fn located<T>(disk: &impl Disk, name: &Name, step: impl Fn(&Spot) -> Answer<T>) -> Answer<T> {
     let spot = again(disk, || disk.locate(name))?;
     again(disk, || step(&spot))
 }

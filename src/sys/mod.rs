@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `call` | the steps of a disk; a job carried out with them, interruptions and short counts settled |
 //! | `open` | what is refused when opening, without hanging on it |
+//! | `names` | folders, links, lists of a folder: the steps of a disk for them |
 //! | `publish` | how a staged file gets its name |
 //! | `os`, `path`, `raw` | the operating system as a disk; names beneath a folder; its system calls |
 //! | `threads` | the backend of engine threads; signals; the fork generation |
@@ -13,6 +14,7 @@
 //! Jobs come in, their `Done`s go out. Nothing here knows what a file's state is, nor who waits for it.
 
 pub(crate) mod call;
+pub(crate) mod names;
 pub(crate) mod notify_fd;
 pub(crate) mod open;
 pub(crate) mod os;

@@ -1,5 +1,7 @@
 //! The operating system as a disk.
 
+mod names;
+
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};

@@ -41,7 +41,7 @@ pub(crate) enum Resolver {
 pub(super) const ALWAYS: i32 = libc::O_CLOEXEC | libc::O_NOCTTY;
 
 /// A folder to be looked into, and to be synced.
-const FOLDER: i32 = ALWAYS | libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NONBLOCK;
+pub(super) const FOLDER: i32 = ALWAYS | libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NONBLOCK;
 
 /// A folder to be passed through: needs no right to read it.
 #[cfg(target_os = "linux")]

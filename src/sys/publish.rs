@@ -24,7 +24,6 @@ pub(crate) fn hidden_name(number: u64) -> CString {
 }
 
 /// True for the names that staged files have before they are published.
-#[cfg(any(test, feature = "sim"))]
 pub(crate) fn is_hidden_name(name: &[u8]) -> bool {
     let number = name.strip_prefix(b".efio-").and_then(|rest| rest.strip_suffix(b".tmp"));
     let is_digit = |c: &u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');

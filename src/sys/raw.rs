@@ -5,6 +5,8 @@
 //! by the last clone of its keeper. A wrong number would be answered with `EBADF`, which is no memory error; that is
 //! why these functions are safe to call.
 
+pub(super) mod names;
+
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -51,7 +53,7 @@ fn known(told: &stat) -> Metadata {
 }
 
 /// The errno of the call that just failed.
-fn errno() -> i32 {
+pub(super) fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 

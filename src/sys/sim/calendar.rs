@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Sim;
 use super::names::normal;
 use super::state::State;
+use crate::job::names::NameWork;
 use crate::job::{Done, Handle, Job, Name, Outcome, Work};
 use crate::sys::Backend;
 use crate::sys::call::run;
@@ -74,12 +75,24 @@ impl State {
             Work::Open(work) => of_name(&work.name),
             Work::Stat { name, .. } | Work::Unlink { name, .. } | Work::OpenFolder { name } => of_name(name),
             Work::Rename { from, .. } => of_name(from),
+            Work::Names(work) => match &**work {
+                NameWork::MakeFolder { name, .. }
+                | NameWork::Symlink { name, .. }
+                | NameWork::ReadLink { name }
+                | NameWork::SetMode { name, .. }
+                | NameWork::SetTimes { name, .. } => of_name(name),
+                NameWork::Link { from, .. } => of_name(from),
+                NameWork::SyncFolder { folder } | NameWork::ReadFolder { folder, .. } => {
+                    of_handle(folder.handle)
+                }
+            },
             Work::Fill { handle, .. }
             | Work::Write { handle, .. }
             | Work::Sync { handle, .. }
             | Work::Truncate { handle, .. }
             | Work::Preallocate { handle, .. }
             | Work::Size { handle }
+            | Work::FileStat { handle }
             | Work::Publish { handle, .. }
             | Work::Close { handle, .. } => of_handle(*handle),
         }

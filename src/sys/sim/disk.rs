@@ -8,6 +8,7 @@ use super::memory::{gather, scatter};
 use super::names::ROOT;
 use super::node::NodeId;
 use super::state::{Opening, State};
+use super::walk::Links;
 use crate::error::Operation;
 use crate::job::{Folder, Handle, Name, OpenWork, Place, Slices, Stat};
 use crate::sys::call::{Answer, Disk, Facts, Spot, TRANSFER_MAX};
@@ -15,7 +16,7 @@ use crate::sys::path::{check_beneath, split_last};
 use crate::sys::publish::is_hidden_name;
 
 /// The mask that the simulated process has.
-const MASK: u32 = 0o022;
+pub(super) const MASK: u32 = 0o022;
 
 /// Gives a folder's handle back.
 struct Keeper {
@@ -31,7 +32,7 @@ impl Drop for Keeper {
 }
 
 impl Sim {
-    fn keep_folder(&self, node: NodeId) -> Answer<Folder> {
+    pub(super) fn keep_folder(&self, node: NodeId) -> Answer<Folder> {
         let opening = Opening { node, read: true, write: false, data_sync: false };
         let handle = self.lock().open_handle(opening)?;
         Ok(Folder { handle, keeper: Arc::new(Keeper { sim: self.clone(), handle }) })
@@ -40,19 +41,23 @@ impl Sim {
     fn find_folder(&self, beneath: Option<&Folder>, path: &[u8]) -> Answer<NodeId> {
         let mut state = self.lock();
         let base = state.base(beneath)?;
-        let node = state.find(base, path)?;
+        let links = if beneath.is_some() { Links::Refuse } else { Links::All };
+        let node = state.walk(base, path, links)?.node.ok_or(libc::ENOENT)?;
         state.gate_node(Operation::Open, node, false)?;
+        if state.target_of(node).is_some() {
+            return Err(libc::ELOOP);
+        }
         if state.is_folder(node) { Ok(node) } else { Err(libc::ENOTDIR) }
     }
 }
 
 impl State {
     /// The node of a folder; the root, where relative paths begin, for none.
-    fn base(&self, folder: Option<&Folder>) -> Answer<NodeId> {
+    pub(super) fn base(&self, folder: Option<&Folder>) -> Answer<NodeId> {
         folder.map_or(Ok(ROOT), |folder| Ok(self.opening(folder.handle)?.node))
     }
 
-    fn key(&self, spot: &Spot) -> Answer<(NodeId, Vec<u8>)> {
+    pub(super) fn key(&self, spot: &Spot) -> Answer<(NodeId, Vec<u8>)> {
         self.resolve(self.base(spot.folder.as_ref())?, spot.path.to_bytes())
     }
 
@@ -60,14 +65,21 @@ impl State {
         let base = self.base(work.name.beneath.as_ref())?;
         let path = work.name.path.to_bytes();
         let creates = work.create || work.create_new;
-        let node = match self.find(base, path) {
-            Ok(_) if work.create_new => return Err(libc::EEXIST),
-            Ok(node) => {
+        let links = match (&work.name.beneath, work.create_new) {
+            (Some(_), _) => Links::Refuse,
+            (None, true) => Links::Way,
+            (None, false) => Links::All,
+        };
+        let found = self.walk(base, path, links)?;
+        let node = match found.node {
+            Some(_) if work.create_new => return Err(libc::EEXIST),
+            Some(node) if self.target_of(node).is_some() => return Err(libc::ELOOP),
+            Some(node) => {
                 self.gate_node(Operation::Open, node, false)?;
                 node
             }
-            Err(libc::ENOENT) if creates => {
-                let key = self.resolve(base, path)?;
+            None if creates => {
+                let key = found.key.ok_or(libc::EISDIR)?;
                 let whole = self.whole_path(&key);
                 self.gate(Operation::Open, &whole, true)?;
                 let node = self.make_node(false, whole, work.mode & 0o7777 & !MASK);
@@ -75,7 +87,7 @@ impl State {
                 self.names.change(vec![(key, Some(node))]);
                 node
             }
-            Err(errno) => return Err(errno),
+            None => return Err(libc::ENOENT),
         };
         let writes = work.write || work.append;
         if self.is_folder(node) && (writes || creates) {
@@ -135,7 +147,7 @@ impl State {
         let now = self.now_ns;
         let node = self.node(opening.node)?;
         node.write(offset as usize, bytes);
-        node.modified_ns = now;
+        node.modified_ns = i128::from(now);
         if opening.data_sync {
             node.sync();
         }
@@ -214,7 +226,7 @@ impl State {
     }
 
     /// Gives a node a further name.
-    fn link(&mut self, id: NodeId, to: &Spot, operation: Operation) -> Answer<()> {
+    pub(super) fn link(&mut self, id: NodeId, to: &Spot, operation: Operation) -> Answer<()> {
         let key = self.key(to)?;
         self.gate_node(operation, id, true)?;
         if self.names.get(&key).is_some() {
@@ -267,7 +279,7 @@ impl State {
         let now = self.now_ns;
         let node = self.node(id)?;
         node.resize(size as usize);
-        node.modified_ns = now;
+        node.modified_ns = i128::from(now);
         Ok(())
     }
 
@@ -433,10 +445,13 @@ impl Disk for Sim {
         self.lock().unlink(spot, folder)
     }
 
-    fn stat(&self, spot: &Spot, _follow: bool) -> Answer<Stat> {
+    fn stat(&self, spot: &Spot, follow: bool) -> Answer<Stat> {
         let mut state = self.lock();
-        let node = state.find(state.base(spot.folder.as_ref())?, spot.path.to_bytes())?;
+        let node = state.look(spot, follow)?;
         state.gate_node(Operation::Stat, node, false)?;
+        if follow && state.target_of(node).is_some() {
+            return Err(libc::ELOOP);
+        }
         state.stat(node)
     }
 

@@ -19,6 +19,7 @@ use crate::error::Operation;
 /// | [`Truncate`](Operation::Truncate), [`Preallocate`](Operation::Preallocate) | what they say |
 /// | [`Publish`](Operation::Publish) | the mode, the link and the rename of a staged file |
 /// | [`Rename`](Operation::Rename), [`Unlink`](Operation::Unlink), [`Stat`](Operation::Stat) | what they say |
+/// | [`MakeDir`](Operation::MakeDir), [`Link`](Operation::Link), [`Symlink`](Operation::Symlink), [`ReadLink`](Operation::ReadLink), [`ReadDir`](Operation::ReadDir), [`SetMode`](Operation::SetMode), [`SetTimes`](Operation::SetTimes) | what they say; of a list, each batch |
 /// | [`Close`](Operation::Close) | closing; the handle is closed all the same |
 ///
 /// ```
@@ -122,7 +123,11 @@ fn pick(operation: Operation, random: &mut Random) -> Option<i32> {
         Operation::Open => &[libc::EMFILE, libc::EACCES, libc::EIO],
         Operation::Write => &[libc::ENOSPC, libc::EDQUOT, libc::EIO, libc::ENOMEM],
         Operation::Preallocate => &[libc::ENOSPC, libc::EIO],
-        Operation::Publish | Operation::Rename => &[libc::ENOSPC, libc::EIO],
+        Operation::Publish
+        | Operation::Rename
+        | Operation::MakeDir
+        | Operation::Link
+        | Operation::Symlink => &[libc::ENOSPC, libc::EIO],
         Operation::Close => return None,
         _ => &[libc::EIO],
     };

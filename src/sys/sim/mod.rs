@@ -42,6 +42,7 @@
 mod calendar;
 mod disk;
 mod fault;
+mod folders;
 mod memory;
 mod names;
 mod node;
@@ -50,6 +51,8 @@ mod state;
 #[cfg(test)]
 #[cfg(all(target_os = "linux", not(efio_loom)))]
 mod tests;
+mod tree;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,13 +61,15 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use fault::FaultRule;
+pub use tree::{Entry, Tree};
 
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use names::{normal, paths};
 use random::Random;
 use state::State;
 
-/// The files of a disk: whole paths, beginning with `/`, and contents. Folders are there by the files in them.
+/// The files of a disk: whole paths, beginning with `/`, and contents. Folders are there by the files in them; a [`Tree`]
+/// has them too, and symbolic links.
 pub type Image = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// How a simulated disk behaves. Chances are in 1000.
@@ -270,7 +275,7 @@ impl Sim {
         let names = state.names.cut(&mut random);
         let contents: BTreeMap<_, _> =
             state.nodes.iter().map(|(id, node)| (*id, node.cut(&mut random))).collect();
-        let files = paths(&names).into_iter().filter(|(_, id)| !state.is_folder(*id));
+        let files = paths(&names).into_iter().filter(|(_, id)| state.is_file(*id));
         files.map(|(path, id)| (path, contents.get(&id).cloned().unwrap_or_default())).collect()
     }
 
@@ -278,7 +283,7 @@ impl Sim {
     #[must_use]
     pub fn live(&self) -> Image {
         let state = self.lock();
-        let files = paths(state.names.live()).into_iter().filter(|(_, id)| !state.is_folder(*id));
+        let files = paths(state.names.live()).into_iter().filter(|(_, id)| state.is_file(*id));
         files.map(|(path, id)| (path, state.live_bytes(id))).collect()
     }
 
@@ -329,6 +334,10 @@ fn bytes_of(path: &Path) -> Vec<u8> {
 impl State {
     pub(super) fn is_folder(&self, id: node::NodeId) -> bool {
         self.nodes.get(&id).is_some_and(|node| node.folder)
+    }
+
+    fn is_file(&self, id: node::NodeId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| !node.folder && node.target.is_none())
     }
 
     fn live_bytes(&self, id: node::NodeId) -> Vec<u8> {

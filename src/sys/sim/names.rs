@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::node::NodeId;
 use super::random::Random;
-use crate::sys::call::Answer;
 
 /// The root folder.
 pub(super) const ROOT: NodeId = 0;
@@ -103,21 +102,6 @@ impl Names {
     pub(super) fn mentions(&self, node: NodeId) -> bool {
         self.durable.values().any(|&id| id == node)
             || self.pending.iter().flatten().any(|(_, id)| *id == Some(node))
-    }
-
-    /// Walks from `folder` along a path to the folder that holds its last component.
-    ///
-    /// `.` and `..` are taken out of the text first: there are no links here that could make that wrong.
-    pub(super) fn resolve(&self, folder: NodeId, path: &[u8]) -> Answer<Key> {
-        let mut way = components(path);
-        let Some(last) = way.pop() else {
-            return Err(if path.is_empty() { libc::ENOENT } else { libc::EISDIR });
-        };
-        let mut at = if path.starts_with(b"/") { ROOT } else { folder };
-        for component in way {
-            at = self.get(&(at, component.to_vec())).ok_or(libc::ENOENT)?;
-        }
-        Ok((at, last.to_vec()))
     }
 }
 

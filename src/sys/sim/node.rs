@@ -41,6 +41,8 @@ fn overwrite(contents: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) folder: bool,
+    /// What it says, if it is a symbolic link.
+    pub(super) target: Option<Vec<u8>>,
     /// The name by which faults and hangs find it: the last one it had, or is to have.
     pub(super) path: Vec<u8>,
     /// Permission bits.
@@ -49,7 +51,10 @@ pub(super) struct Node {
     pub(super) links: u32,
     /// Handles that are open.
     pub(super) handles: u32,
-    pub(super) modified_ns: u64,
+    /// Nanoseconds since 1970.
+    pub(super) modified_ns: i128,
+    /// `None`: as `modified_ns`.
+    pub(super) accessed_ns: Option<i128>,
     /// Bytes of the disk's room that it takes up.
     pub(super) taken: u64,
     live: Vec<u8>,
@@ -61,11 +66,13 @@ impl Node {
     pub(super) fn new(folder: bool, path: Vec<u8>, mode: u32) -> Self {
         Self {
             folder,
+            target: None,
             path,
             mode,
             links: 0,
             handles: 0,
             modified_ns: 0,
+            accessed_ns: None,
             taken: 0,
             live: Vec::new(),
             durable: Vec::new(),

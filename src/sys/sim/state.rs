@@ -108,28 +108,9 @@ impl State {
         let id = self.next_node;
         self.next_node += 1;
         let mut node = Node::new(folder, path, mode);
-        node.modified_ns = self.now_ns;
+        node.modified_ns = i128::from(self.now_ns);
         self.nodes.insert(id, node);
         id
-    }
-
-    /// The folder and name for a path; the folder is one.
-    pub(super) fn resolve(&self, folder: NodeId, path: &[u8]) -> Answer<Key> {
-        let key = self.names.resolve(folder, path)?;
-        match self.nodes.get(&key.0) {
-            Some(node) if node.folder => Ok(key),
-            Some(_) => Err(libc::ENOTDIR),
-            None => Err(libc::ENOENT),
-        }
-    }
-
-    /// The node that a path leads to, the root too.
-    pub(super) fn find(&self, folder: NodeId, path: &[u8]) -> Answer<NodeId> {
-        match self.names.resolve(folder, path) {
-            Err(libc::EISDIR) => Ok(if path.starts_with(b"/") { ROOT } else { folder }),
-            Err(errno) => Err(errno),
-            Ok(key) => self.names.get(&key).ok_or(libc::ENOENT),
-        }
     }
 
     /// The whole path of a name, in the form in which paths are compared.
@@ -220,12 +201,16 @@ impl State {
 
     pub(super) fn stat(&self, id: NodeId) -> Answer<Stat> {
         let node = self.nodes.get(&id).ok_or(libc::ENOENT)?;
-        let shape = if node.folder { 0o040_000 } else { 0o100_000 };
+        let (shape, size) = match &node.target {
+            Some(target) => (0o120_000, target.len()),
+            None if node.folder => (0o040_000, 0),
+            None => (0o100_000, node.live().len()),
+        };
         Ok(Stat {
-            size: node.live().len() as u64,
+            size: size as u64,
             mode: shape | node.mode,
-            modified_ns: i128::from(node.modified_ns),
-            accessed_ns: i128::from(node.modified_ns),
+            modified_ns: node.modified_ns,
+            accessed_ns: node.accessed_ns.unwrap_or(node.modified_ns),
             device: 1,
             inode: id + 1,
             links: u64::from(node.links),

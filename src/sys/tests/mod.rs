@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod beneath;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod process;

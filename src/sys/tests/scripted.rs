@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 
+use crate::job::names::{Batch, Cursor, Times};
 use crate::job::*;
 use crate::sys::call::{Answer, Disk, Facts, Spot};
+use crate::sys::names::NameDisk;
 
 /// Gives its answers in their order, and keeps a note of each call.
 #[derive(Debug, Default)]
@@ -124,6 +126,40 @@ impl Disk for Scripted {
     }
 
     fn random(&self) -> u64 {
+        panic!("a script is about transfers: no such step is in one")
+    }
+}
+
+impl NameDisk for Scripted {
+    fn make_folder(&self, _: &Spot, _: u32) -> Answer<()> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn link_name(&self, _: &Spot, _: &Spot) -> Answer<()> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn make_link(&self, _: &CStr, _: &Spot) -> Answer<()> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn read_link(&self, _: &Spot) -> Answer<Vec<u8>> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn set_mode_of(&self, _: &Spot, _: u32) -> Answer<()> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn set_times_of(&self, _: &Spot, _: Times, _: bool) -> Answer<()> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn open_cursor(&self, _: &Folder) -> Answer<Cursor> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn read_folder(&self, _: &mut Cursor, _: &mut Batch) -> Answer<bool> {
         panic!("a script is about transfers: no such step is in one")
     }
 }
