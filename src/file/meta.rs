@@ -162,7 +162,11 @@ impl Commons {
 impl Commons {
     /// `ef_fstat`: takes the metadata that was asked for, else asks.
     pub(crate) fn file_stat(&self, fd: Fd) -> Result<Stat> {
-        let Some(slot) = self.slot(fd).filter(|slot| slot.state.load().is(fd)) else {
+        let lives = |slot: &&Slot| {
+            let seen = slot.state.load();
+            seen.is(fd) && matches!(seen.phase(), Phase::Opening | Phase::Open)
+        };
+        let Some(slot) = self.slot(fd).filter(lives) else {
             return Err(Error::stale(Operation::Stat, fd));
         };
         // Looked at once more with the report in hand: the answer may be the next file's.

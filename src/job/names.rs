@@ -17,6 +17,7 @@ const HEAD: usize = 8 + 1 + 2;
 pub(crate) struct Cursor {
     pub(crate) folder: Folder,
     /// The last name that was given, where the disk itself does not remember the place.
+    #[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "operating systems remember it"))]
     pub(crate) after: Vec<u8>,
 }
 

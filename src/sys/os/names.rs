@@ -1,6 +1,8 @@
 //! The operating system's names: folders, links, lists of a folder, modes and times.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
+#[cfg(target_os = "linux")]
+use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use crate::job::names::{Batch, Cursor, Times, kind};
 use crate::job::{Folder, Handle};
 use crate::sys::call::{Answer, Spot};
 use crate::sys::names::NameDisk;
+#[cfg(target_os = "linux")]
 use crate::sys::open::Shape;
 use crate::sys::path::FOLDER;
 use crate::sys::raw;
