@@ -115,9 +115,13 @@ pub use inbox::Inbox;
 #[cfg(feature = "sim")]
 pub use sys::sim;
 
-#[cfg(all(test, efio_loom))]
+#[cfg(all(test, efio_loom, not(efio_shuttle)))]
 #[path = "../loom-tests/mod.rs"]
 mod loom_tests;
+
+#[cfg(all(test, efio_shuttle))]
+#[path = "../shuttle-tests/mod.rs"]
+mod shuttle_tests;
 
 /// The examples of the README, kept compiling.
 #[cfg(doctest)]

@@ -1,7 +1,8 @@
 //! Model: random programs of calls on a simulated disk, each answer checked against what must be true.
 //!
 //! A program follows from its seed alone. One that fails is printed as the list of its calls and answers, and
-//! `EFIO_SIM_SEED=n cargo test --features sim --test model` runs it again. `EFIO_SIM_PROGRAMS` sets how many are run.
+//! `EFIO_SIM_SEED=n cargo test --features sim --test model` runs it again. `EFIO_SIM_PROGRAMS` sets how many are run,
+//! `EFIO_SIM_FIRST` the first seed, `EFIO_SIM_SECONDS` after how long no further program is begun.
 #![cfg(feature = "sim")]
 
 #[path = "model/calls.rs"]
@@ -25,6 +26,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Once};
+use std::time::{Duration, Instant};
 
 use world::{Check, Flavour, World};
 
@@ -78,13 +80,17 @@ fn all_hold(flavour: Flavour) {
     be_quiet();
     let flavours = Flavour::ALL.len() as u64;
     let mine = Flavour::ALL.iter().position(|other| *other == flavour).unwrap_or(0) as u64;
+    let first = number("EFIO_SIM_FIRST").unwrap_or(0);
     let seeds: Vec<u64> = match number("EFIO_SIM_SEED") {
         Some(seed) => [seed].into_iter().filter(|seed| seed % flavours == mine).collect(),
-        None => (0..number("EFIO_SIM_PROGRAMS").unwrap_or(PROGRAMS))
+        None => (first..first.saturating_add(number("EFIO_SIM_PROGRAMS").unwrap_or(PROGRAMS)))
             .filter(|seed| seed % flavours == mine)
             .collect(),
     };
-    for seed in seeds {
+    let limit = number("EFIO_SIM_SECONDS").map_or(Duration::MAX, Duration::from_secs);
+    let (begun, mut count) = (Instant::now(), 0);
+    for seed in seeds.into_iter().take_while(|_| begun.elapsed() < limit) {
+        count += 1;
         if let Err(words) = run(seed, flavour, None) {
             let trace = Arc::new(Mutex::new(Vec::new()));
             let again = run(seed, flavour, Some(Arc::clone(&trace)));
@@ -92,6 +98,7 @@ fn all_hold(flavour: Flavour) {
             panic!("{calls}\n{flavour:?} program, EFIO_SIM_SEED={seed}: {words}\n(again: {again:?})");
         }
     }
+    println!("programs: {count} of {flavour:?}, seed {first}");
 }
 
 #[test]

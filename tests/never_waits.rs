@@ -46,6 +46,8 @@ struct Stage {
     kept: Vec<(Fd, Readiness, Option<Error>)>,
     folder: PathBuf,
     dir: Dir,
+    /// A folder that a queued call opened.
+    opened: Option<Answer>,
     bytes: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -66,6 +68,7 @@ impl Stage {
         unsafe { libc::posix_fadvise(cold.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
         Self {
             dir: efio.dir(folder).unwrap(),
+            opened: None,
             efio,
             poll,
             ready: mio::Events::with_capacity(16),
@@ -326,7 +329,7 @@ fn names(stage: &mut Stage) {
     let op = efio.ef_open_dir(&folder).unwrap();
     stage.until(op.fd(), Readiness::DONE);
     // A program that has a folder open keeps it: closing one is a call on it.
-    std::mem::forget(efio.take(op).unwrap());
+    stage.opened = Some(efio.take(op).unwrap());
     let left = stage.open("left", &OpenOptions::new().write(true).create(true));
     strictly(|| efio.ef_write(left, b"left open")).unwrap();
     efio.begin_shutdown();

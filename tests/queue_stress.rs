@@ -1,20 +1,24 @@
 //! Every queue under threads: nothing lost, nothing dropped twice, first in first out for each producer.
 //!
-//! A second by default; `EFIO_STRESS_ROUNDS=1000 cargo test --release --test queue_stress` for minutes, best under
-//! AddressSanitizer (`RUSTFLAGS=-Zsanitizer=address`, a nightly compiler).
+//! A second by default; EFIO_STRESS_SECONDS is how long each test goes on beyond that. `cargo xtask long --only stress` and
+//! `--only asan` (under AddressSanitizer, which also looks for leaks) run it for minutes.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
 use efio::queue::{Gate, Lanes, Levels, Mpmc, PopError, Stack, Tickets, Unbounded, chunked, mpsc, spsc};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Values for each producer and round.
 const VALUES: usize = 2_000;
 const PRODUCERS: usize = 3;
 
-fn rounds() -> usize {
-    std::env::var("EFIO_STRESS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+/// The rounds of one test: at least `fewest`, and as many as there are in the seconds that the environment gives.
+fn rounds(fewest: usize) -> impl Iterator<Item = usize> {
+    let seconds = std::env::var("EFIO_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let (begun, limit) = (Instant::now(), Duration::from_secs(seconds.unwrap_or(0)));
+    (0..).take_while(move |round| *round < fewest || begun.elapsed() < limit)
 }
 
 /// A value that counts itself: made, and dropped.
@@ -99,7 +103,7 @@ fn many_to_many(
 
 #[test]
 fn a_pair_of_halves_moves_everything_in_order_and_drops_the_rest() {
-    for round in 0..rounds() {
+    for round in rounds(3) {
         let alive = Arc::new(AtomicUsize::new(0));
         let (mut producer, mut consumer) = spsc::channel(1 + round % 7);
         std::thread::scope(|scope| {
@@ -138,7 +142,7 @@ fn a_pair_of_halves_moves_everything_in_order_and_drops_the_rest() {
 
 #[test]
 fn many_senders_lose_nothing() {
-    for _ in 0..rounds() {
+    for _ in rounds(3) {
         let (sender, receiver) = mpsc::channel();
         let senders: Vec<_> = (0..PRODUCERS).map(|_| sender.clone()).collect();
         drop(sender);
@@ -178,7 +182,7 @@ fn what_a_receiver_leaves_is_dropped() {
 
 #[test]
 fn shared_queues_lose_nothing_and_keep_each_producer_in_order() {
-    for _ in 0..rounds() {
+    for _ in rounds(3) {
         let queue = Mpmc::new(7);
         many_to_many(2, true, |_, value| queue.push(value), || queue.pop());
         let queue = Unbounded::new();
@@ -202,7 +206,7 @@ fn shared_queues_lose_nothing_and_keep_each_producer_in_order() {
 
 #[test]
 fn a_stack_loses_nothing_while_it_grows() {
-    for _ in 0..rounds() {
+    for _ in rounds(3) {
         let stack = Stack::new();
         many_to_many(2, false, |_, value| stack.push(value), || stack.pop());
         let stack = Stack::bounded(5);
@@ -226,7 +230,7 @@ fn what_is_left_in_a_shared_queue_is_dropped() {
 
 #[test]
 fn a_closed_gate_ends_every_sleep_and_loses_nothing() {
-    for _ in 0..rounds() * 20 {
+    for _ in rounds(60) {
         let gate = Gate::new(Mpmc::new(2));
         let (pushed, popped) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {

@@ -8,7 +8,7 @@
 //! Other systems get a small table of mutexes and condition variables, found by the word's
 //! address; two words may share an entry, which costs stray wakes and nothing else. Under loom one
 //! mutex and one condition variable stand in for the kernel; they end with the model's main thread, so
-//! a model joins its threads.
+//! a model joins its threads. Under shuttle each sleeper is known with its word, and no wake is stray.
 
 #![allow(unsafe_code, reason = "the futex system call takes the address of the word")]
 
@@ -127,7 +127,7 @@ mod platform {
     }
 }
 
-#[cfg(efio_loom)]
+#[cfg(all(efio_loom, not(efio_shuttle)))]
 mod platform {
     use crate::sync::{AtomicU32, Condvar, Mutex, Ordering, lock, thread};
     use std::time::Duration;
@@ -165,6 +165,67 @@ mod platform {
     pub(crate) fn wake_address(_word: *const AtomicU32) {
         drop(lock(&GATE));
         BELL.notify_all();
+    }
+}
+
+#[cfg(efio_shuttle)]
+mod platform {
+    use crate::sync::{Arc, AtomicU32, Condvar, Mutex, Ordering, lock, thread};
+    use std::time::Duration;
+
+    /// Who sleeps, in the order in which they lay down: the address of the word, and a bell of one's own.
+    type Sleepers = Vec<(usize, Arc<Condvar>)>;
+
+    shuttle::lazy_static! {
+        static ref SLEEPERS: Mutex<Sleepers> = Mutex::new(Vec::new());
+    }
+
+    /// Sleeps while `word` is `expected`. A wait with a limit ends at once: shuttle has no clock.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+        if timeout.is_some() {
+            thread::yield_now();
+            return;
+        }
+        let mut sleepers = lock(&SLEEPERS);
+        // ORDER: Acquire pairs with the store that came before the wake; the mutex makes the
+        // comparison and the going to sleep one step with respect to `wake`.
+        if word.load(Ordering::Acquire) != expected {
+            return;
+        }
+        let bell = Arc::new(Condvar::new());
+        sleepers.push((std::ptr::from_ref(word).addr(), bell.clone()));
+        while sleepers.iter().any(|(_, other)| Arc::ptr_eq(other, &bell)) {
+            sleepers = match bell.wait(sleepers) {
+                Ok(sleepers) => sleepers,
+                Err(poisoned) => poisoned.into_inner(),
+            };
+        }
+    }
+
+    /// Wakes the thread that has slept longest on `word`, if there is one.
+    pub(crate) fn wake_one(word: &AtomicU32) {
+        wake(word, 1);
+    }
+
+    /// Wakes every thread that sleeps on `word`.
+    pub(crate) fn wake_all(word: &AtomicU32) {
+        wake(word, usize::MAX);
+    }
+
+    /// Wakes one thread that sleeps on the word at this address, which may be gone by now.
+    pub(crate) fn wake_address(word: *const AtomicU32) {
+        wake(word, 1);
+    }
+
+    fn wake(word: *const AtomicU32, mut threads: usize) {
+        lock(&SLEEPERS).retain(|(address, bell)| {
+            let wakes = *address == word.addr() && threads > 0;
+            threads -= usize::from(wakes);
+            if wakes {
+                bell.notify_one();
+            }
+            !wakes
+        });
     }
 }
 

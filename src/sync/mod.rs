@@ -3,6 +3,8 @@
 //! Everything in this crate that two threads can touch comes through here, so that one build
 //! setting (`--cfg efio_loom`) swaps the lot for loom's models and the hand-overs can be checked
 //! over all their interleavings. `std::sync` and `crossbeam_utils` are named in this folder only.
+//! `--cfg efio_loom --cfg efio_shuttle` builds the same models of the sources on shuttle's primitives:
+//! scenarios that are too large for all interleavings run over many random ones.
 //!
 //! | file | what it keeps |
 //! | --- | --- |
@@ -98,13 +100,21 @@ pub use spin::{RawSpin, SpinGuard, SpinLock};
 pub use ticket::{RawTicket, TicketGuard, TicketLock};
 pub use wake::{Sleeper, WakeFlag};
 
-#[cfg(not(efio_loom))]
+#[cfg(any(not(efio_loom), efio_shuttle))]
 pub use cell::UnsafeCell;
-#[cfg(efio_loom)]
+#[cfg(all(efio_loom, not(efio_shuttle)))]
 pub use loom::cell::UnsafeCell;
 
-#[cfg(efio_loom)]
+#[cfg(all(efio_loom, not(efio_shuttle)))]
 pub use loom::{
+    hint,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    },
+};
+#[cfg(efio_shuttle)]
+pub use shuttle::{
     hint,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
@@ -121,10 +131,13 @@ pub use std::{
     thread,
 };
 
-/// Loom's threads, with the one call that loom lacks.
+/// The models' threads, with the one call that loom lacks, and with which shuttle never changes the thread.
 #[cfg(efio_loom)]
 pub mod thread {
+    #[cfg(not(efio_shuttle))]
     pub use loom::thread::*;
+    #[cfg(efio_shuttle)]
+    pub use shuttle::thread::*;
 
     /// Lets other threads run: a model has no clock.
     pub fn sleep(_duration: std::time::Duration) {
@@ -144,7 +157,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs `scenario` over all its interleavings.
-#[cfg(all(test, efio_loom))]
+#[cfg(all(test, efio_loom, not(efio_shuttle)))]
 pub(crate) fn model<F>(scenario: F)
 where
     F: Fn() + Sync + Send + 'static,

@@ -58,9 +58,13 @@ impl Seats {
     /// False: the time was up.
     pub(crate) fn sleep(&self, seat: usize, timeout: Option<Duration>, look: impl FnOnce() -> bool) -> bool {
         let bit = 1 << seat;
-        // ORDER: AcqRel: seen by `wake_one`, or ordered after it; the fence in `prepare` follows before the look.
-        self.idle.fetch_or(bit, Ordering::AcqRel);
+        // Before the bit: a waker that takes it finds a sleeper to wake. Else that wake would be lost on it while the
+        // work goes to somebody else, and it would sleep without its bit, where nobody finds it.
         self.sleepers[seat].prepare();
+        // ORDER: AcqRel: who takes the bit in `wake_one` sees the sleeper prepared.
+        self.idle.fetch_or(bit, Ordering::AcqRel);
+        // ORDER: SeqCst: the bit is up before the look; pairs with the fence in `wake_one`.
+        fence(Ordering::SeqCst);
         let woken = if look() {
             self.sleepers[seat].cancel();
             true

@@ -18,8 +18,9 @@ const FLOORS: [&[&str]; 5] = [
 const STRANGERS: [&str; 2] = ["file", "sys"];
 
 /// The one door of each package into `src`: the paths that may name it.
-const DOORS: [(&str, &[&str]); 9] = [
+const DOORS: [(&str, &[&str]); 10] = [
     ("loom", &["src/sync/"]),
+    ("shuttle", &["src/sync/"]),
     ("crossbeam_utils", &["src/sync/"]),
     ("std::sync::atomic", &["src/sync/"]),
     ("core::sync::atomic", &["src/sync/"]),

@@ -1,10 +1,12 @@
 //! The project's own commands: every check, the long proofs, the benchmarks.
 //!
-//! One list of steps per command (`steps`, `examples`), one way to run a child (`run`), one way to count what its
+//! One list of steps per command (`steps`, `long`), one way to run a child (`run`), one way to count what its
 //! tests said (`tally`). Standard library only, so that a clean checkout begins with its checks at once.
 
 mod bench;
 mod examples;
+mod long;
+mod record;
 mod run;
 mod steps;
 mod tally;
@@ -15,7 +17,8 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test  [--list] [--only STEP]…   every check, each with its time; fails if any of them does
-  long  [--list] [--only STEP]…   the long proofs: minutes to hours
+  long  [--list] [--only STEP]… [--minutes N] [--record]
+                                  the long proofs, of N minutes where they go by time; into docs/proof.md
   bench [--quick]                 the benchmarks, then the table of the README";
 
 fn main() -> ExitCode {
@@ -23,7 +26,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.split_first() {
         Some((&"test", rest)) => choose(steps::checks(), rest),
-        Some((&"long", rest)) => choose(steps::proofs(), rest),
+        Some((&"long", ["--list"])) => Ok(list(&long::proofs(None))),
+        Some((&"long", rest)) => match long::Options::read(rest) {
+            Some(options) => long::long(&options),
+            None => Err(USAGE.to_string()),
+        },
         Some((&"bench", [])) => bench::bench(false),
         Some((&"bench", ["--quick"])) => bench::bench(true),
         _ => Err(USAGE.to_string()),
@@ -41,10 +48,7 @@ fn main() -> ExitCode {
 /// Runs the steps that the options choose; Ok(true) when all of them passed.
 fn choose(steps: Vec<steps::Step>, options: &[&str]) -> Result<bool, String> {
     if options == ["--list"] {
-        for step in &steps {
-            println!("{:<10} {}", step.name, step.what);
-        }
-        return Ok(true);
+        return Ok(list(&steps));
     }
     let mut only = Vec::new();
     let mut rest = options.iter();
@@ -55,5 +59,11 @@ fn choose(steps: Vec<steps::Step>, options: &[&str]) -> Result<bool, String> {
             _ => return Err(USAGE.to_string()),
         }
     }
-    Ok(steps::run_all(steps.into_iter().filter(|step| only.is_empty() || only.contains(&step.name))))
+    let chosen = steps.into_iter().filter(|step| only.is_empty() || only.contains(&step.name));
+    Ok(steps::run_all(chosen, |_| ()))
+}
+
+fn list(steps: &[steps::Step]) -> bool {
+    steps.iter().for_each(|step| println!("{:<10} {}", step.name, step.what));
+    true
 }

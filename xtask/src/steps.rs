@@ -19,8 +19,18 @@ const NEXTEST: &str = "[profile.default]\nslow-timeout = { period = \"60s\", ter
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
+    pub(crate) minutes: u64,
+    pub(crate) run: Box<dyn Fn(&Log) -> Outcome>,
+}
+
+/// A step that may take `minutes`.
+pub(crate) fn step(
+    name: &'static str,
+    what: &'static str,
     minutes: u64,
-    run: fn(&Log) -> Outcome,
+    run: impl Fn(&Log) -> Outcome + 'static,
+) -> Step {
+    Step { name, what, minutes, run: Box::new(run) }
 }
 
 /// What came out of a step: the counts of its tests, and the end of its output if it failed.
@@ -30,6 +40,10 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<String>,
     /// Why it could not run here.
     pub(crate) skipped: Option<String>,
+    /// All that its tests said, where the step asks for it.
+    pub(crate) output: String,
+    /// What else is to be known of the run: how much of what, from which seed.
+    pub(crate) note: String,
 }
 
 impl Outcome {
@@ -41,7 +55,7 @@ impl Outcome {
 
 /// Every check, in the order of the patience they ask for.
 pub(crate) fn checks() -> Vec<Step> {
-    let step = |name, what, run| Step { name, what, minutes: 15, run };
+    let step = |name, what, run: fn(&Log) -> Outcome| step(name, what, 15, run);
     vec![
         step("fmt", "the formatting", |log| commands(log, &["fmt --all -- --check"])),
         step("clippy", "the lints, warnings denied, with the feature sim and with all features", |log| {
@@ -58,27 +72,23 @@ pub(crate) fn checks() -> Vec<Step> {
             count(log, &mut cargo("test --doc --workspace --all-features --no-fail-fast -- --show-output"))
         }),
         step("loom", "the models of each hand-over, 2 preemptions", |log| loom(log, 2)),
+        step("shuttle", "the larger models, 400 random schedules each", |log| shuttle(log, 400, 1)),
         step("examples", "each example program, run without arguments", examples::examples),
     ]
 }
 
-/// The long proofs.
-pub(crate) fn proofs() -> Vec<Step> {
-    let step = |name, what, run| Step { name, what, minutes: 12 * 60, run };
-    vec![
-        step("loom", "the models of each hand-over, 3 preemptions", |log| loom(log, 3)),
-        step("sim", "200,000 random programs on the simulated disk", |log| {
-            repeat(log, "EFIO_SIM_PROGRAMS", "200000")
-        }),
-        step("kill", "2,000 processes killed at random moments", |log| {
-            repeat(log, "EFIO_KILL_CYCLES", "2000")
-        }),
-        step("address", "the tests under AddressSanitizer", address),
-    ]
+/// One step that has run.
+pub(crate) struct Ran<'a> {
+    pub(crate) name: &'static str,
+    /// `ok`, `skipped` or `FAILED`.
+    pub(crate) word: &'static str,
+    pub(crate) counts: String,
+    pub(crate) note: &'a str,
+    pub(crate) took: Duration,
 }
 
-/// Runs the steps one after another, a line each, then sums up; true when all passed.
-pub(crate) fn run_all(steps: impl Iterator<Item = Step>) -> bool {
+/// Runs the steps one after another, a line each, then sums up; true when all passed. `done` hears of each.
+pub(crate) fn run_all(steps: impl Iterator<Item = Step>, mut done: impl FnMut(&Ran<'_>)) -> bool {
     let begun = Instant::now();
     let (mut tally, mut failed, mut unable) = (Tally::default(), Vec::new(), Vec::new());
     for step in steps {
@@ -97,7 +107,8 @@ pub(crate) fn run_all(steps: impl Iterator<Item = Step>) -> bool {
         };
         let counts = if outcome.tally.total() > 0 { outcome.tally.to_string() } else { String::new() };
         let line = format!("{word:<8} {:>7.1} s  {counts}", begun.elapsed().as_secs_f64());
-        println!("{}", line.trim_end());
+        println!("{}", format!("{}  {}", line.trim_end(), outcome.note).trim_end());
+        done(&Ran { name: step.name, word, counts, note: &outcome.note, took: begun.elapsed() });
         if let Some(reason) = &outcome.skipped {
             println!("skipped: {}: {reason}", step.name);
             unable.push(step.name);
@@ -143,7 +154,7 @@ fn commands(log: &Log, lines: &[&str]) -> Outcome {
 }
 
 /// Runs a command that runs tests; that none ran is a failure too.
-fn count(log: &Log, command: &mut Command) -> Outcome {
+pub(crate) fn count(log: &Log, command: &mut Command) -> Outcome {
     let report = log.run(command);
     let tally = Tally::read(&report.output);
     // What stands before the summary is, in the better runner's output, about tests that passed.
@@ -153,7 +164,7 @@ fn count(log: &Log, command: &mut Command) -> Outcome {
         (true, _) => None,
         (false, _) => Some(report.output[summary..].to_string()),
     };
-    Outcome { tally, failure, ..Outcome::default() }
+    Outcome { tally, failure, output: report.output, ..Outcome::default() }
 }
 
 fn docs(log: &Log) -> Outcome {
@@ -187,7 +198,7 @@ fn tests(log: &Log) -> Outcome {
     count(log, command.arg("--tool-config-file").arg(format!("efio:{}", config.display())))
 }
 
-fn loom(log: &Log, preemptions: u32) -> Outcome {
+pub(crate) fn loom(log: &Log, preemptions: u32) -> Outcome {
     if !root().join("loom-tests/mod.rs").exists() {
         return Outcome::skipped("there are no loom models yet");
     }
@@ -198,36 +209,22 @@ fn loom(log: &Log, preemptions: u32) -> Outcome {
     count(log, &mut command)
 }
 
-/// Runs, optimised, the tests that read `variable`, with this value.
-fn repeat(log: &Log, variable: &str, value: &str) -> Outcome {
-    let targets = readers(&root().join("tests"), variable);
-    if targets.is_empty() {
-        return Outcome::skipped(format!("no test in tests/ reads {variable}"));
-    }
-    let mut command = cargo("test --release -p efio --all-features --no-fail-fast");
-    command.args(targets.iter().flat_map(|name| ["--test", name]));
-    count(log, command.args(["--", "--show-output"]).env(variable, value))
+/// The models of `shuttle-tests/`, this many schedules each.
+pub(crate) fn shuttle(log: &Log, schedules: u64, seed: u64) -> Outcome {
+    let mut command = cargo("test --release -p efio --lib --features sim --no-fail-fast --target-dir");
+    command.arg(target_for("shuttle")).args(["shuttle_tests", "--", "--show-output"]);
+    command.env("EFIO_SHUTTLE_SCHEDULES", schedules.to_string());
+    command.env("EFIO_SHUTTLE_SEED", seed.to_string());
+    rust_flags(&mut command, "--cfg efio_loom --cfg efio_shuttle");
+    let outcome = count(log, &mut command);
+    let ran = sum(&outcome.output, "schedules:");
+    Outcome { note: format!("{ran} schedules, seed {seed}"), ..outcome }
 }
 
-/// The test programs of `folder` whose own file names `variable`.
-fn readers(folder: &Path, variable: &str) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let rust = entries.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
-    let read = rust.filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains(variable)));
-    let mut names: Vec<String> =
-        read.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
-    names.sort();
-    names
-}
-
-fn address(log: &Log) -> Outcome {
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
-    if !answer("rustc", &["-vV"]).contains(&format!("host: {TARGET}")) {
-        return Outcome::skipped(format!("it is set up for {TARGET}"));
-    }
-    let mut command = cargo("test --workspace --all-features --lib --bins --tests --no-fail-fast --target");
-    command.args([TARGET, "--target-dir"]).arg(target().join("address")).args(["--", "--show-output"]);
-    // The sanitizer is not a stable flag of the compiler; the variable lets a stable one take it.
-    rust_flags(command.env("RUSTC_BOOTSTRAP", "1"), "-Zsanitizer=address");
-    count(log, &mut command)
+/// The sum of the numbers behind `word` at the margin of an output.
+pub(crate) fn sum(output: &str, word: &str) -> u64 {
+    let numbers = output
+        .lines()
+        .filter_map(|line| line.strip_prefix(word)?.split_whitespace().next()?.parse::<u64>().ok());
+    numbers.sum()
 }
