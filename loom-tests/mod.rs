@@ -21,6 +21,7 @@ mod parker;
 mod pending;
 mod reading;
 mod ready_list;
+mod rebind;
 mod rw_lock;
 mod seats;
 mod seq_lock;

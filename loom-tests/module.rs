@@ -19,7 +19,7 @@ use crate::file::note::Notes;
 use crate::file::state::mail;
 use crate::inbox::Inbox;
 use crate::job::{Done, Handle, Job, Name, Opened, Outcome, Place, Slices, Work};
-use crate::news::News;
+use crate::news::{Calls, DEFAULT_INBOX, Inboxes};
 use crate::page::{Class, Pool, Prefill};
 use crate::sys::Platform;
 use crate::table::Table;
@@ -64,11 +64,16 @@ impl Module {
             panic!("memory")
         };
         let Some(notes) = Notes::new(pool.base(), pool.bytes_limit()) else { panic!("memory") };
-        let news = News::new(Box::new(|| ()), Box::new(|| ()));
-        let commons = Commons::new(limits, table, pool, notes, news);
+        let calls = Calls { wake: Box::new(|| ()), lower: Box::new(|| ()) };
+        let commons = Commons::new(limits, table, pool, notes, Inboxes::new(calls));
         let engine = Arc::new(Engine::new(commons, Platform::Os, None));
         let start_ns = engine.platform.now_ns();
-        Self { inbox: Inbox::new(engine.clone(), None), engine, disk: Arc::default(), start_ns }
+        Self {
+            inbox: Inbox::new(engine.clone(), DEFAULT_INBOX, None),
+            engine,
+            disk: Arc::default(),
+            start_ns,
+        }
     }
 
     /// The engine's clock when the module was made, from where a scenario counts.
@@ -82,7 +87,9 @@ impl Module {
 
     pub(super) fn begin_open(&self, options: &OpenOptions) -> Fd {
         let name = Name { beneath: None, path: c"file".into() };
-        let Ok(fd) = self.commons().open(name, "file".into(), options) else { panic!("a place is free") };
+        let Ok(fd) = self.commons().open(name, "file".into(), options, DEFAULT_INBOX) else {
+            panic!("a place is free")
+        };
         fd
     }
 
@@ -156,10 +163,22 @@ impl Module {
     }
 
     pub(super) fn drain(&self, seen: &mut Seen) {
+        Self::drain_of(&self.inbox, seen);
+    }
+
+    /// Takes what a further inbox has.
+    pub(super) fn drain_of(inbox: &Inbox, seen: &mut Seen) {
         let mut events = Events::with_capacity(8);
-        while self.inbox.drain(&mut events) > 0 {
+        while inbox.drain(&mut events) > 0 {
             seen.bits.extend(events.iter().map(|event| (event.fd(), event.readiness())));
         }
+    }
+
+    /// As a loop that drains once and ends.
+    pub(super) fn drain_once(&self, seen: &mut Seen) {
+        let mut events = Events::with_capacity(8);
+        self.inbox.drain(&mut events);
+        seen.bits.extend(events.iter().map(|event| (event.fd(), event.readiness())));
     }
 
     /// Ends the scenario: nothing holds a page or a place any more.

@@ -6,7 +6,7 @@
 
 use crate::event::Readiness;
 use crate::file::state::Pending;
-use crate::news::News;
+use crate::news::{Call, Calls, DEFAULT_INBOX, News};
 use crate::queue::{IndexList, Links, WasEmpty};
 use crate::sync::{Arc, AtomicU32, Ordering, Sleeper, WakeFlag, model, thread};
 use Ordering::{AcqRel, Relaxed};
@@ -30,7 +30,7 @@ impl Slots {
     }
 
     fn take(&self, slot: u32, seen: &mut [u32; SLOTS]) {
-        seen[slot as usize] |= self.pending[slot as usize].drain().0;
+        seen[slot as usize] |= self.pending[slot as usize].drain(DEFAULT_INBOX).0;
     }
 }
 
@@ -58,10 +58,10 @@ impl Real {
     fn new() -> Self {
         let mark = Arc::new(AtomicU32::new(0));
         let (raised, lowered) = (mark.clone(), mark.clone());
-        let news = News::new(
-            Box::new(move || _ = raised.swap(1, AcqRel)),
-            Box::new(move || _ = lowered.swap(0, AcqRel)),
-        );
+        let news = News::new(Calls {
+            wake: Box::new(move || _ = raised.swap(1, AcqRel)),
+            lower: Box::new(move || _ = lowered.swap(0, AcqRel)),
+        });
         Self { news, slots: Slots::new(), mark }
     }
 
@@ -76,7 +76,7 @@ impl Real {
 
 impl Desk for Real {
     fn raise(&self, slot: u32, bits: u32) {
-        if self.slots.pending[slot as usize].raise(bits).enqueue {
+        if self.slots.pending[slot as usize].raise(bits).enqueue.is_some() {
             self.news.push(&self.slots, slot);
         }
     }
@@ -100,7 +100,7 @@ struct FlagFirst {
 
 impl Desk for FlagFirst {
     fn raise(&self, slot: u32, bits: u32) {
-        let enqueue = self.slots.pending[slot as usize].raise(bits).enqueue;
+        let enqueue = self.slots.pending[slot as usize].raise(bits).enqueue.is_some();
         if enqueue && self.list.push(&self.slots, slot) == WasEmpty(true) && self.flag.raise() {
             self.mark.swap(1, AcqRel);
         }
@@ -179,7 +179,8 @@ fn two_that_drain_leave_nothing_behind() {
     model(|| {
         let called = Arc::new(AtomicU32::new(0));
         let wake = called.clone();
-        let news = News::new(Box::new(move || _ = wake.fetch_add(1, AcqRel)), Box::new(|| ()));
+        let wake: Call = Box::new(move || _ = wake.fetch_add(1, AcqRel));
+        let news = News::new(Calls { wake, lower: Box::new(|| ()) });
         let shared = Arc::new((news, Slots::new(), called));
         fn drain(shared: &(News, Slots, Arc<AtomicU32>)) -> u32 {
             let mut count = 0;

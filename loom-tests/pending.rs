@@ -5,6 +5,7 @@
 
 use crate::event::Readiness;
 use crate::file::state::{DrainEnd, LastAnswer, Pending};
+use crate::news::DEFAULT_INBOX;
 use crate::queue::IndexList;
 use crate::sync::{Arc, AtomicU32, Ordering, model, thread};
 use Ordering::{AcqRel, Relaxed};
@@ -35,7 +36,7 @@ impl Slot {
     }
 
     fn raise(&self, bits: u32) {
-        if self.pending.raise(bits).enqueue {
+        if self.pending.raise(bits).enqueue.is_some() {
             assert_eq!(self.queued.fetch_add(1, AcqRel), 0, "twice in the list");
             let _ = self.list.push(&self.links[..], 0);
         }
@@ -49,13 +50,14 @@ impl Slot {
     fn drain(&self) {
         for _ in self.list.take_all(&self.links[..]) {
             self.queued.fetch_sub(1, AcqRel);
-            match self.pending.drain() {
+            match self.pending.drain(DEFAULT_INBOX) {
                 (bits, DrainEnd::DeliverAndFree) => {
                     assert!(bits & CLOSED != 0, "an answer without its event");
                     self.answers.fetch_add(1, AcqRel);
                     self.free();
                 }
                 (_, DrainEnd::Free) => self.free(),
+                (_, DrainEnd::HandOn(_)) => unreachable!("there is one inbox"),
                 (bits, DrainEnd::Nothing) => assert!(bits & CLOSED == 0, "two have the answer"),
             }
         }
@@ -120,7 +122,7 @@ fn a_sleeper_has_its_answer_or_leaves_it_to_the_drain() {
             if sleeper.pending.release_closed() {
                 // What was there at the reservation may have been drained before; what came since may not.
                 let taken = sleeper.take(true);
-                assert!(taken || reserved.is_none(), "a reserved answer went elsewhere");
+                assert!(taken || !reserved, "a reserved answer went elsewhere");
             }
         });
         slot.drain();

@@ -8,13 +8,13 @@ use crate::config::Limits;
 use crate::efio::{Efio, Front};
 use crate::engine::Engine;
 use crate::engine::ending::{Loss, LossHook};
-use crate::engine::notify::Waking;
+use crate::engine::notify::Wake;
 use crate::error::{Error, Operation, Result};
 use crate::file::Slot;
 use crate::file::commons::Commons;
 use crate::file::note::Notes;
 use crate::inbox::Inbox;
-use crate::news::News;
+use crate::news::{DEFAULT_INBOX, Inboxes};
 use crate::page::{Pool, Prefill};
 use crate::sys::Platform;
 use crate::sys::threads::{fork_generation, on_fork};
@@ -30,6 +30,7 @@ use crate::table::Table;
 /// | [`threads_limit`](Self::threads_limit) | engine threads | 64 | jobs of the lane that is full wait: opens and metadata ¼, syncs ½, one device ½ |
 /// | [`whole_write`](Self::whole_write) | bytes of one `ef_write` | 64 KiB | a longer call may be taken in part |
 /// | [`read_ahead`](Self::read_ahead) | bytes read ahead for one file | 4 MiB | the engine reads no further until the reader has |
+/// | [`Efio::INBOXES_LIMIT`] | inboxes at a time | 256, fixed | [`Efio::new_inbox`] answers `TableFull` |
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,7 +43,7 @@ use crate::table::Table;
 /// ```
 pub struct Builder {
     limits: Limits,
-    waking: Waking,
+    wake: Wake,
     on_loss: Option<LossHook>,
     platform: Platform,
 }
@@ -51,14 +52,14 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("limits", &self.limits)
-            .field("waking", &self.waking)
+            .field("wake", &self.wake)
             .finish_non_exhaustive()
     }
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { limits: Limits::default(), waking: Waking::Descriptor, on_loss: None, platform: Platform::Os }
+        Self { limits: Limits::default(), wake: Wake::descriptor(), on_loss: None, platform: Platform::Os }
     }
 
     /// The most bytes of pages that the module has. Default 256 MiB; at least 4 MiB.
@@ -127,7 +128,7 @@ impl Builder {
     /// Wakes the loop by its own waker. (mio allows one waker for each poll, so a loop that has one already gives it.)
     #[must_use]
     pub fn wake_mio(mut self, waker: Arc<mio::Waker>) -> Self {
-        self.waking = Waking::Mio(waker);
+        self.wake = Wake::mio(waker);
         self
     }
 
@@ -136,7 +137,7 @@ impl Builder {
     /// panics is contained and counted: see [`Efio::contained_panics`].
     #[must_use]
     pub fn wake_with(mut self, wake: impl Fn() + Send + Sync + 'static) -> Self {
-        self.waking = Waking::Function(Box::new(wake));
+        self.wake = Wake::function(wake);
         self
     }
 
@@ -163,24 +164,25 @@ impl Builder {
     /// `InvalidInput` for limits out of their ranges; what the system said when memory, the event descriptor or the
     /// first threads are refused.
     pub fn build(self) -> Result<Efio> {
-        let Self { limits, waking, on_loss, platform } = self;
+        let Self { limits, wake, on_loss, platform } = self;
         limits.check()?;
         let failed =
             |error: std::io::Error| Error::os(Operation::Start, error.raw_os_error().unwrap_or(ENOMEM));
         crate::sync::fence::register();
         on_fork().map_err(|errno| Error::os(Operation::Start, errno))?;
-        let (wake, lower, descriptor) = waking.into_parts().map_err(failed)?;
+        let (calls, descriptor) = wake.into_parts().map_err(failed)?;
         let refused = || Error::os(Operation::Start, ENOMEM);
         let table = Table::new(limits.files, Slot::new).ok_or_else(refused)?;
         let pool = Pool::new(limits.memory, Prefill::default()).map_err(failed)?;
         let notes = Notes::new(pool.base(), pool.bytes_limit()).ok_or_else(refused)?;
-        let commons = Commons::new(limits, table, pool, notes, News::new(wake, lower));
+        let commons = Commons::new(limits, table, pool, notes, Inboxes::new(calls));
         let engine = Arc::new(Engine::new(commons, platform, on_loss));
         if !engine.platform.is_virtual() {
             engine.start().map_err(failed)?;
         }
-        let inbox = Inbox::new(Arc::clone(&engine), descriptor);
-        Ok(Efio { front: Arc::new(Front { engine, inbox, fork_generation: fork_generation() }) })
+        let inbox = Inbox::new(Arc::clone(&engine), DEFAULT_INBOX, descriptor);
+        let front = Front { engine, inbox, fork_generation: fork_generation() };
+        Ok(Efio { front: Arc::new(front), inbox: None })
     }
 }
 

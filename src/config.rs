@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::news::Binding;
 
 pub(crate) const KIB: usize = 1024;
 pub(crate) const MIB: usize = 1024 * KIB;
@@ -133,6 +134,7 @@ pub struct OpenOptions {
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) memory_limit: Option<usize>,
     pub(crate) token: u64,
+    pub(crate) inbox: Option<Binding>,
 }
 
 impl Default for OpenOptions {
@@ -173,6 +175,7 @@ impl OpenOptions {
             flush_interval: None,
             memory_limit: None,
             token: 0,
+            inbox: None,
         }
     }
 

@@ -18,7 +18,8 @@ use crate::file::state::flag;
 use crate::file::write::Caller;
 use crate::inbox::{Inbox, progress_of};
 use crate::job::Handle;
-use crate::sync::futex;
+use crate::news::News;
+use crate::sync::{Ordering, futex};
 use crate::sys::threads::fork_generation;
 
 /// The module: a table of open files whose calls return at once, and the engine behind it.
@@ -44,6 +45,8 @@ use crate::sys::threads::fork_generation;
 #[derive(Clone, Debug)]
 pub struct Efio {
     pub(crate) front: Arc<Front>,
+    /// Where the news of what this handle begins goes, if not to the module's own inbox.
+    pub(crate) inbox: Option<Inbox>,
 }
 
 /// What the last handle ends.
@@ -133,7 +136,11 @@ impl Efio {
     fn open_name(&self, dir: Option<&Dir>, path: &Path, options: &OpenOptions) -> Result<Fd> {
         let engine = self.check_alive(Operation::Open)?;
         let name = self.name(dir, path, Operation::Open)?;
-        let fd = engine.commons.open(name, path.to_path_buf(), options)?;
+        let inbox = match options.inbox_in(engine)? {
+            Some(inbox) => inbox,
+            None => self.bound_inbox(),
+        };
+        let fd = engine.commons.open(name, path.to_path_buf(), options, inbox)?;
         engine.end_if_late(fd);
         Ok(fd)
     }
@@ -318,7 +325,12 @@ impl Efio {
         if slot.state.load().has(flag::OWNED) {
             return begun;
         }
-        while let Some(word) = slot.pending.reserve_closed() {
+        loop {
+            // ORDER: Acquire pairs with the count in `raise`: what is raised after the reservation changes the word.
+            let rung = engine.commons.closings.load(Ordering::Acquire);
+            if !slot.pending.reserve_closed() {
+                break;
+            }
             if !slot.state.load().is(fd) {
                 // Another thread's drain had the answer before the reservation.
                 if slot.pending.release_closed() {
@@ -336,7 +348,7 @@ impl Efio {
             if left.is_zero() {
                 break;
             }
-            futex::wait(slot.pending.word(), word, Some(left.min(RESERVATION_CHECK)));
+            futex::wait(&engine.commons.closings, rung, Some(left.min(RESERVATION_CHECK)));
         }
         let there = slot.pending.release_closed();
         let answer = if there { engine.commons.take_closed(slot, fd) } else { None };
@@ -361,7 +373,7 @@ impl Efio {
     /// `Forked` in a child of the process that made the module.
     pub fn events(&self, events: &mut Events) -> Result<usize> {
         self.check(Operation::Wait)?;
-        Ok(self.front.inbox.drain(events))
+        Ok(self.own_inbox().drain(events))
     }
 
     /// Waits for news, at most for `timeout` (`None`: without end), and takes it: for programs without a loop.
@@ -371,13 +383,28 @@ impl Efio {
     /// `Deadlock` on an engine thread; `Forked`.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> Result<usize> {
         self.check(Operation::Wait)?;
-        self.front.inbox.wait(events, timeout)
+        self.own_inbox().wait(events, timeout)
     }
 
-    /// The place where this module's events arrive, to be registered with a loop.
+    /// The place where this module's events arrive, or those of [`with_inbox`](Self::with_inbox), to be registered with a
+    /// loop.
     #[must_use]
     pub fn inbox(&self) -> Inbox {
-        self.front.inbox.clone()
+        self.own_inbox().clone()
+    }
+
+    fn own_inbox(&self) -> &Inbox {
+        self.inbox.as_ref().unwrap_or(&self.front.inbox)
+    }
+
+    /// The number of the inbox that hears of what this handle begins.
+    pub(crate) fn bound_inbox(&self) -> u32 {
+        self.own_inbox().number()
+    }
+
+    /// The module without a choice of inbox: what a `File` keeps, so that it keeps no inbox from being dropped.
+    pub(crate) fn unbound(&self) -> Self {
+        Self { front: Arc::clone(&self.front), inbox: None }
     }
 
     /// How often a function of the program's own, given to [`Builder::wake_with`] or [`Builder::on_loss`], has panicked.
@@ -393,7 +420,7 @@ impl Efio {
     /// ```
     #[must_use]
     pub fn contained_panics(&self) -> u64 {
-        self.engine().commons.news.panics()
+        self.engine().commons.inboxes.iter().map(News::panics).sum()
     }
 
     /// One turn of the engine of a module on a simulated disk, at the present moment of its clock. False: nothing is to

@@ -21,6 +21,7 @@ use crate::file::commons::Commons;
 use crate::file::opener::Patience;
 use crate::file::state::flag;
 use crate::file::write::{Caller, page_start, prefetch_next, refusal};
+use crate::inbox::Inbox;
 use crate::sync::light_fence;
 
 mod blocking;
@@ -120,7 +121,7 @@ impl Efio {
         }
         let Some(slot) = commons.slot(fd) else { return Err(Error::stale(Operation::Open, fd)) };
         let open = slot.state.load().has(flag::OWNED);
-        Ok(File { efio: self.clone(), fd, slot, page: OpenPage::NONE, front: Front::NONE, open })
+        Ok(File { efio: self.unbound(), fd, slot, page: OpenPage::NONE, front: Front::NONE, open })
     }
 }
 
@@ -174,6 +175,15 @@ impl File {
     /// As [`Efio::ef_sync`].
     pub fn sync(&self) -> Result<()> {
         self.efio.ef_sync(self.fd)
+    }
+
+    /// See [`Efio::ef_rebind`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Efio::ef_rebind`].
+    pub fn rebind(&self, inbox: &Inbox) -> Result<()> {
+        self.efio.ef_rebind(self.fd, inbox)
     }
 
     /// Begins to close: see [`Efio::ef_close`]. An atomic file gets its name.

@@ -107,6 +107,7 @@ pub use config::{Durability, OnFull, OpenOptions};
 pub use dir::{Answer, Dir, DirEntry, Entries, EntryIter, FileKind, Metadata, Op, PathCall, is_hidden_name};
 pub use efio::Efio;
 pub use engine::ending::Loss;
+pub use engine::notify::Wake;
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use event::{Event, Events, Progress, Readiness};
 pub use fd::Fd;

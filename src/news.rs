@@ -6,26 +6,44 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::TryLockError;
+use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 use crate::queue::{IndexList, Links, Taken};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Sleeper, WakeFlag};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, Sleeper, SpinRwLock, WakeFlag,
+};
 
-/// How the consumer is woken; must not block.
-pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
+mod inboxes;
+
+pub(crate) use inboxes::{Binding, DEFAULT_INBOX, INBOXES_LIMIT, Inboxes};
+
+/// A function that wakes the consumer, or takes its mark away; must not block.
+pub(crate) type Call = Box<dyn Fn() + Send + Sync>;
+
+/// How the consumer of an inbox is woken.
+pub(crate) struct Calls {
+    /// Called on the thread that has the news.
+    pub(crate) wake: Call,
+    /// Called on the consumer's, before each drain.
+    pub(crate) lower: Call,
+}
 
 /// The ready list of one inbox and its wake-up.
 pub(crate) struct News {
     ready: IndexList,
     flag: WakeFlag,
     sleeper: Sleeper,
-    wake: Wake,
-    lower: Wake,
+    /// `None` while nobody is to be woken: the inbox is gone.
+    calls: SpinRwLock<Option<Arc<Calls>>>,
     /// The oldest slot of what the last drain left.
     left: Mutex<Option<u32>>,
     /// A drain met another one at work.
     missed: AtomicBool,
+    /// Slots of other inboxes may stand in the list.
+    strays: AtomicBool,
+    /// Last answers taken outside the drain.
+    taken: AtomicU32,
     wakes: AtomicU64,
     /// Panics of the program's own functions, contained.
     panics: AtomicU64,
@@ -40,16 +58,21 @@ impl fmt::Debug for News {
 }
 
 impl News {
-    /// `wake` is called on the thread that has the news; `lower` on the consumer's, before each drain.
-    pub(crate) fn new(wake: Wake, lower: Wake) -> Self {
+    pub(crate) fn new(calls: Calls) -> Self {
+        Self { calls: SpinRwLock::new(Some(Arc::new(calls))), ..Self::mute() }
+    }
+
+    /// A list of whose news nobody is told yet.
+    fn mute() -> Self {
         Self {
             ready: IndexList::new(),
             flag: WakeFlag::new(),
             sleeper: Sleeper::new(),
-            wake,
-            lower,
+            calls: SpinRwLock::new(None),
             left: Mutex::new(None),
             missed: AtomicBool::new(false),
+            strays: AtomicBool::new(false),
+            taken: AtomicU32::new(0),
             wakes: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         }
@@ -69,7 +92,25 @@ impl News {
         if self.flag.raise() {
             // ORDER: Relaxed: a count.
             self.wakes.fetch_add(1, Ordering::Relaxed);
-            self.contain(&self.wake);
+            if let Some(calls) = self.calls() {
+                self.contain(&calls.wake);
+            }
+        }
+    }
+
+    fn calls(&self) -> Option<Arc<Calls>> {
+        self.calls.read().clone()
+    }
+
+    /// From here on another consumer is woken, or nobody; a call to the one before may be under way.
+    fn set_calls(&self, calls: Option<Calls>) {
+        let before = std::mem::replace(&mut *self.calls.write(), calls.map(Arc::new));
+        // The program's own functions are dropped outside the lock.
+        drop(before);
+        // What was called before, nobody heard.
+        self.flag.lower();
+        if self.has_news() {
+            self.call();
         }
     }
 
@@ -81,9 +122,25 @@ impl News {
         }
     }
 
-    /// Takes slots out of the list that nobody waits to hear of, as `is_over` says; the others stay.
-    pub(crate) fn sweep(&self, links: &impl Links, mut is_over: impl FnMut(u32) -> bool) {
-        let Some(mut left) = self.try_left() else { return };
+    /// A last answer was taken outside the drain; gives how many were before.
+    pub(crate) fn count_taken(&self) -> u32 {
+        // ORDER: Relaxed: a count.
+        self.taken.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes slots out of the list that are not for its consumer, as `is_over` says; the others stay. A sweep that meets
+    /// a drain at work does nothing.
+    pub(crate) fn sweep(&self, links: &impl Links, is_over: impl FnMut(u32) -> bool) {
+        let Some(left) = self.try_left() else { return };
+        self.sweep_locked(left, links, is_over);
+    }
+
+    fn sweep_locked(
+        &self,
+        mut left: MutexGuard<'_, Option<u32>>,
+        links: &impl Links,
+        mut is_over: impl FnMut(u32) -> bool,
+    ) {
         let mut kept = Vec::new();
         let older = Taken::resume(&self.ready, links, left.take());
         kept.extend(older.filter(|index| !is_over(*index)));
@@ -93,6 +150,28 @@ impl News {
             self.push(links, index);
         }
         self.make_up();
+    }
+
+    /// Sweeps slots of other inboxes out, for sure: if a drain or a sweep is at work, it finds by `take_strays` at its end
+    /// that it has to.
+    pub(crate) fn forward(&self, links: &impl Links, mut is_stray: impl FnMut(u32) -> bool) {
+        loop {
+            // ORDER: AcqRel: before the try of the lock; pairs with the swap in `take_strays`, as in `drain`.
+            self.strays.swap(true, Ordering::AcqRel);
+            let Some(left) = self.try_left() else { return };
+            let _ = self.take_strays();
+            self.sweep_locked(left, links, &mut is_stray);
+            if !self.take_strays() {
+                return;
+            }
+        }
+    }
+
+    /// After the lock was let go: whether somebody who met it taken has slots of other inboxes swept out.
+    #[must_use]
+    pub(crate) fn take_strays(&self) -> bool {
+        // ORDER: AcqRel: pairs with the swap in `forward`.
+        self.strays.swap(false, Ordering::AcqRel)
     }
 
     /// Hands the slots that have news to `visit`, oldest first, until it returns false (that slot counts as visited).
@@ -138,7 +217,9 @@ impl News {
         // The mark of the call first, then the flag: one that is called between the two finds the flag up, and what it
         // pushed is found below. The other way round its mark would be wiped while its flag stays up, and nobody would
         // be called again.
-        (self.lower)();
+        if let Some(calls) = self.calls() {
+            (calls.lower)();
+        }
         self.flag.lower();
         // What was left is older than what came since. What comes during the drain raises the flag anew and waits for
         // the next one, so a drain is bounded by the list it found.
@@ -204,7 +285,8 @@ mod tests {
     #[test]
     fn a_wake_function_that_panics_is_counted_and_loses_no_news() {
         let links = Two(std::array::from_fn(|_| AtomicU32::new(0)));
-        let news = News::new(Box::new(|| panic!("the wake function's own fault")), Box::new(|| ()));
+        let wake: Call = Box::new(|| panic!("the wake function's own fault"));
+        let news = News::new(Calls { wake, lower: Box::new(|| ()) });
         for (round, index) in [1, 0].into_iter().enumerate() {
             news.push(&links, index);
             assert_eq!(news.panics(), round as u64 + 1);

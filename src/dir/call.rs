@@ -303,7 +303,7 @@ impl Efio {
         let operation = call.what.operation();
         let engine = self.check_alive(operation)?;
         let mut work = Some(call.work(self)?);
-        match engine.commons.op(&mut work, call.token) {
+        match engine.commons.op(&mut work, call.token, self.bound_inbox()) {
             Some(fd) => Ok(Op(fd)),
             None => {
                 call.take_back(work);

@@ -239,7 +239,7 @@ impl Engine {
         let path = error.as_ref().and_then(|error| error.path().map(PathBuf::from));
         let loss = Loss { fd: slot.fd(), token: slot.token(), bytes, path, error };
         // A hook that panics ends nothing: the losses are counted all the same.
-        self.commons.news.contain(|| hook(&loss));
+        self.commons.inboxes.default().contain(|| hook(&loss));
     }
 
     /// The engine's own code panicked: every file answers so from here on, and its loop is told.

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use crate::config::Limits;
 use crate::fd::Fd;
-use crate::news::News;
+use crate::news::Inboxes;
 use crate::page::{Class, Page, Pool};
 use crate::queue::{IndexList, Links};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, Seats, Sleeper, fence, futex};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, Seats, Sleeper, fence};
 use crate::table::Table;
 
 use super::Slot;
 use super::note::Notes;
-use super::state::{Arming, DrainEnd, LastAnswer};
+use super::state::Arming;
 use super::waiters::Waiters;
 
 /// How long the timer sleeps, for those who wonder whether it must be woken.
@@ -30,9 +30,6 @@ pub(crate) struct Clock {
     growth: AtomicBool,
 }
 
-/// So many last answers taken outside the drain are followed by a look for slots to free.
-const SWEEP_EVERY: u32 = 32;
-
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Commons {
@@ -40,14 +37,14 @@ pub(crate) struct Commons {
     pub(crate) table: Table<Slot>,
     pub(crate) pool: Pool,
     pub(crate) notes: Notes,
-    pub(crate) news: News,
+    pub(crate) inboxes: Inboxes,
+    /// Rung by each close that somebody sleeps for.
+    pub(crate) closings: AtomicU32,
     pub(crate) seats: Seats,
     pub(crate) clock: Clock,
     pub(crate) submissions: IndexList,
     pub(crate) dirty: IndexList,
     pub(crate) waiters: Waiters,
-    /// Last answers taken outside the drain.
-    taken: AtomicU32,
     /// Bytes accepted, in a file, and reported as lost, over the module's life.
     pub(crate) totals: Totals,
     /// Stands in for a link that cannot be missing, where statics cannot.
@@ -87,14 +84,21 @@ impl Links for By<'_> {
 static NOWHERE: AtomicU32 = AtomicU32::new(0);
 
 impl Commons {
-    pub(crate) fn new(limits: Limits, table: Table<Slot>, pool: Pool, notes: Notes, news: News) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        table: Table<Slot>,
+        pool: Pool,
+        notes: Notes,
+        inboxes: Inboxes,
+    ) -> Self {
         Self {
             seats: Seats::new(limits.threads),
             limits,
             table,
             pool,
             notes,
-            news,
+            inboxes,
+            closings: AtomicU32::new(0),
             clock: Clock {
                 sleeper: Sleeper::new(),
                 sleep_ns: AtomicU64::new(0),
@@ -103,7 +107,6 @@ impl Commons {
             submissions: IndexList::new(),
             dirty: IndexList::new(),
             waiters: Waiters::new(),
-            taken: AtomicU32::new(0),
             totals: Totals {
                 accepted: AtomicU64::new(0),
                 written: AtomicU64::new(0),
@@ -207,17 +210,6 @@ impl Commons {
         self.clock.sleep_ns.store(ns, Ordering::Relaxed);
     }
 
-    /// Raises an event of a slot; after CLOSED the slot may be another file's at once.
-    pub(crate) fn raise(&self, slot: &Slot, bits: u32) {
-        let raised = slot.pending.raise(bits);
-        if raised.enqueue {
-            self.news.push(&self.by_ready(), slot.index);
-        }
-        if raised.wake {
-            futex::wake_all(slot.pending.word());
-        }
-    }
-
     /// Half of the pool is in use: reading ahead holds back.
     pub(crate) fn is_tight(&self) -> bool {
         self.pool.bytes_in_use() > self.pool.bytes_limit() / 2
@@ -253,38 +245,5 @@ impl Commons {
     pub(crate) fn free(&self, slot: &Slot) {
         slot.state.free();
         self.table.release(slot.index);
-    }
-
-    /// Frees slots whose last answer was taken while they stood in the ready list, every so often: a program that asks for
-    /// answers and never drains would else run out of slots.
-    fn sweep_taken(&self) {
-        // ORDER: Relaxed: a count.
-        if self.taken.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY != SWEEP_EVERY - 1 {
-            return;
-        }
-        self.news.sweep(&self.by_ready(), |index| {
-            let Some(slot) = self.table.get(index).filter(|slot| slot.pending.is_taken()) else {
-                return false;
-            };
-            let (_, end) = slot.pending.drain();
-            debug_assert_eq!(end, DrainEnd::Free, "its answer was taken");
-            self.free(slot);
-            true
-        });
-    }
-
-    /// Acts on what `take_last` said; true when the caller has the answer.
-    pub(crate) fn settle(&self, slot: &Slot, answer: LastAnswer) -> bool {
-        match answer {
-            LastAnswer::Free => {
-                self.free(slot);
-                true
-            }
-            LastAnswer::DrainFrees => {
-                self.sweep_taken();
-                true
-            }
-            LastAnswer::Gone | LastAnswer::NotYet => false,
-        }
     }
 }

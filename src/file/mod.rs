@@ -21,6 +21,7 @@ pub(crate) mod cell;
 pub(crate) mod close;
 pub(crate) mod commons;
 pub(crate) mod control;
+pub(crate) mod events;
 pub(crate) mod fill;
 pub(crate) mod flush;
 pub(crate) mod lease;

@@ -49,7 +49,7 @@ pub(crate) struct Setup {
 
 impl Commons {
     /// `ef_open`: claims the lowest free slot and leaves the request.
-    pub(crate) fn open(&self, name: Name, path: PathBuf, options: &OpenOptions) -> Result<Fd> {
+    pub(crate) fn open(&self, name: Name, path: PathBuf, options: &OpenOptions, inbox: u32) -> Result<Fd> {
         options.check().map_err(|error| error.with_path(&path))?;
         let Some(slot) = self.claim() else {
             return Err(Error::plain(ErrorKind::TableFull, Operation::Open, None).with_path(&path));
@@ -69,7 +69,7 @@ impl Commons {
         let interval = options.flush_interval.unwrap_or(self.limits.flush_interval);
         let limit = options.memory_limit.unwrap_or(self.limits.file_memory);
         let generation = slot.state.load().generation();
-        slot.begin_life(generation, options.token, false);
+        self.begin_life(slot, Life { generation, token: options.token, op: false, inbox });
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         let eager = options.durability == Durability::EveryWrite;
         let sooner = slot.armed.is_set() && (eager || interval_ns < slot.write.interval_ns());
@@ -92,11 +92,11 @@ impl Commons {
     }
 
     /// A queued metadata call: the same table, a slot of its own. The work is taken if there is one.
-    pub(crate) fn op(&self, work: &mut Option<Work>, token: u64) -> Option<Fd> {
+    pub(crate) fn op(&self, work: &mut Option<Work>, token: u64, inbox: u32) -> Option<Fd> {
         let slot = self.claim()?;
         let work = work.take()?;
         let generation = slot.state.load().generation();
-        slot.begin_life(generation, token, true);
+        self.begin_life(slot, Life { generation, token, op: true, inbox });
         slot.put_request(Box::new(Request::Op(work)));
         slot.state.begin(Phase::Op, 0);
         self.post(slot, mail::OPEN);
@@ -172,24 +172,34 @@ fn work_of(options: &OpenOptions, name: Name) -> OpenWork {
     }
 }
 
-impl Slot {
+/// What a new life of a slot begins with.
+struct Life {
+    generation: u32,
+    token: u64,
+    op: bool,
+    inbox: u32,
+}
+
+impl Commons {
     /// Sets up what both a file and an op begin with; the slot is the claimer's alone.
-    fn begin_life(&self, generation: u32, token: u64, op: bool) {
-        self.pending.begin(generation, op);
+    fn begin_life(&self, slot: &Slot, life: Life) {
+        let Life { generation, token, op, inbox } = life;
+        let rebound = slot.pending.begin(generation, op, inbox);
+        self.settle_rebound(rebound);
         // PAGE stays: the slot may still stand in the queue for pages from its last life.
-        self.want.take(want::WRITE | want::TURN | want::READ | want::FILL | want::SHUT);
-        self.set_written(0);
-        self.set_durable(0);
-        self.set_size(0);
+        slot.want.take(want::WRITE | want::TURN | want::READ | want::FILL | want::SHUT);
+        slot.set_written(0);
+        slot.set_durable(0);
+        slot.set_size(0);
         // ORDER: Relaxed: published with the request.
-        self.token.store(token, Ordering::Relaxed);
+        slot.token.store(token, Ordering::Relaxed);
         // ORDER: Relaxed: as above.
-        self.sync_asked.store(u64::from(generation) << 32, Ordering::Relaxed);
-        self.meta.reset(generation);
+        slot.sync_asked.store(u64::from(generation) << 32, Ordering::Relaxed);
+        slot.meta.reset(generation);
         if !op {
-            self.read.reset();
+            slot.read.reset();
         }
-        *lock(&self.report) = None;
+        *lock(&slot.report) = None;
     }
 }
 

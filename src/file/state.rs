@@ -8,7 +8,7 @@
 //!                      └────────────── open failed ─────────────────────────────┘
 //!
 //! Mail     hints for the slot's actor | SCHEDULED    at most one thread polls a slot, and at most one entry of it waits
-//! Pending  event bits | QUEUED | TAKEN | WAITER      a slot is in its inbox's list at most once; the last answer goes to one
+//! Pending  events, their inbox | QUEUED | TAKEN | …   a slot is in one inbox's list, once; the last answer goes to one
 //! Want     who was refused, and for what             each refusal is answered by one event
 //! Armed    whether the timer knows that the file is dirty; it outlives the file, as the timer's entry does
 //! ```
@@ -16,11 +16,11 @@
 //! Every transition is one read-modify-write, so each word has one order of changes that all threads agree on.
 
 use crate::fd::Fd;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 mod pending;
 
-pub(crate) use pending::{DrainEnd, LastAnswer, Pending};
+pub(crate) use pending::{DrainEnd, LastAnswer, Pending, Raised, Rebound};
 
 /// Where a slot stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,7 +306,7 @@ impl Mail {
     }
 }
 
-/// The refusals that are owed an event.
+/// The refusals that are owed an event: at most 16 bits.
 pub(crate) mod want {
     /// A write was refused.
     pub(crate) const WRITE: u32 = 1;
@@ -328,30 +328,30 @@ pub(crate) mod want {
 /// read-modify-writes of one word, so whichever comes second sees the other: either the refuser finds the room, or
 /// the bit is found.
 #[derive(Debug)]
-pub(crate) struct Want(AtomicU32);
+pub(crate) struct Want(AtomicU16);
 
 impl Want {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self(AtomicU16::new(0))
     }
 
     /// Sets bits; true when none of them was set before. Whatever it says, the caller looks again.
     pub(crate) fn set(&self, bits: u32) -> bool {
         // ORDER: AcqRel: after the `take` before it (whose room is then visible), or before the next one.
-        self.0.fetch_or(bits, Ordering::AcqRel) & bits == 0
+        self.0.fetch_or(bits as u16, Ordering::AcqRel) & bits as u16 == 0
     }
 
     /// Takes those of `bits` that are set.
     pub(crate) fn take(&self, bits: u32) -> u32 {
         // ORDER: AcqRel: publishes the room that was made; pairs with `set`.
-        self.0.fetch_and(!bits, Ordering::AcqRel) & bits
+        u32::from(self.0.fetch_and(!bits as u16, Ordering::AcqRel)) & bits
     }
 }
 
 /// The timer knows that the file is dirty.
-const ARMED: u32 = 1;
+const ARMED: u16 = 1;
 /// The slot stands in the dirty list, and the timer has not stamped it yet.
-const LISTED: u32 = 1 << 1;
+const LISTED: u16 = 1 << 1;
 
 /// What arming asks of the one who armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,11 +367,11 @@ pub(crate) enum Arming {
 
 /// Whether the timer has the slot on its list.
 #[derive(Debug)]
-pub(crate) struct Armed(AtomicU32);
+pub(crate) struct Armed(AtomicU16);
 
 impl Armed {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self(AtomicU16::new(0))
     }
 
     /// The hot path's look, after its bytes are published and a light fence.

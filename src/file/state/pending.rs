@@ -1,43 +1,59 @@
-//! Pending: the events of a slot that nobody has taken yet, and who gets the last one.
+//! Pending: the events of a slot that nobody has taken yet, whose inbox they are for, and who gets the last one.
 //!
 //! ```text
-//! word   tag of the generation:16 | OP | QUEUED | TAKEN | WAITER | DELIVERED | event bits:9
+//! word   tag of the generation:16 | inbox:8 | OP | DELIVERED | WAITER | TAKEN | QUEUED | events:11
 //!
-//!   raise   adds bits; who finds QUEUED down puts the slot on its inbox's ready list
-//!   drain   takes the bits, once the slot has left the list; with CLOSED it also frees the slot
-//!   take    claims the last answer (CLOSED of a file, DONE of an op) in place of the drain
+//!   raise    adds events; who finds QUEUED down puts the slot on the ready list of its inbox
+//!   drain    takes the events, once the slot has left the list; with CLOSED it also frees the slot
+//!   take     claims the last answer (CLOSED of a file, DONE of an op) in place of the drain
+//!   rebind   names another inbox; a slot that stands in the old one's list is handed on from there
 //! ```
 //!
 //! The last answer goes to one: the drain, a taker, or the sleeper who reserved it by WAITER. Whoever has it frees the
 //! slot; only a slot that still stands in the ready list is freed by the drain that meets it there. The tag keeps a
-//! taker of one life from the answer of the next.
+//! taker of one life from the answer of the next. The inbox is part of the word, so that an event and the list that it
+//! goes to are chosen in one step: no drain of the old inbox takes what was raised after a rebind.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
+const BITS: u64 = (1 << 11) - 1;
+const QUEUED: u64 = 1 << 33;
+const TAKEN: u64 = 1 << 34;
+const WAITER: u64 = 1 << 35;
+const DELIVERED: u64 = 1 << 36;
 /// The slot holds a queued metadata call rather than a file.
-const OP: u32 = 1 << 13;
-const QUEUED: u32 = 1 << 12;
-const TAKEN: u32 = 1 << 11;
-const WAITER: u32 = 1 << 10;
-const DELIVERED: u32 = 1 << 9;
-const TAG_SHIFT: u32 = 16;
-const FLAGS: u32 = (1 << TAG_SHIFT) - 1;
-const BITS: u32 = crate::event::Readiness::ALL_BITS;
-const CLOSED: u32 = crate::event::Readiness::CLOSED.bits();
-const DONE: u32 = crate::event::Readiness::DONE.bits();
+const OP: u64 = 1 << 37;
+const INBOX_SHIFT: u32 = 38;
+const INBOX: u64 = 0xff << INBOX_SHIFT;
+const TAG_SHIFT: u32 = 48;
+const TAG: u64 = 0xffff << TAG_SHIFT;
+const CLOSED: u64 = crate::event::Readiness::CLOSED.bits() as u64;
+const DONE: u64 = crate::event::Readiness::DONE.bits() as u64;
+
+const _: () =
+    assert!(crate::event::Readiness::ALL_BITS as u64 & !BITS == 0, "the word has room for each event");
+const _: () = assert!(crate::news::INBOXES_LIMIT <= 1 << 8, "the word has room for each inbox");
 
 /// The part of a generation that tells the answers of one life from those of the next.
-const fn tag_of(generation: u32) -> u32 {
-    generation << TAG_SHIFT
+const fn tag_of(generation: u32) -> u64 {
+    (generation as u64) << TAG_SHIFT
+}
+
+const fn inbox_of(word: u64) -> u32 {
+    ((word & INBOX) >> INBOX_SHIFT) as u32
+}
+
+const fn of_inbox(inbox: u32) -> u64 {
+    (inbox as u64) << INBOX_SHIFT & INBOX
 }
 
 /// What raising an event asks of the one who raised it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Raised {
-    /// Put the slot on its inbox's ready list.
-    pub(crate) enqueue: bool,
-    /// Somebody sleeps on the word until the file is closed.
+    /// Put the slot on the ready list of this inbox.
+    pub(crate) enqueue: Option<u32>,
+    /// Somebody sleeps until the file is closed.
     pub(crate) wake: bool,
 }
 
@@ -65,28 +81,46 @@ pub(crate) enum DrainEnd {
     DeliverAndFree,
     /// The last answer was taken elsewhere; only the slot is left to free.
     Free,
+    /// Its events are for this other inbox: hand the slot on to its list.
+    HandOn(u32),
+}
+
+/// What a change of the inbox asks of the one who made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Rebound {
+    /// Nothing: no event waits.
+    Quiet,
+    /// The slot stands in the list of this inbox, or is about to: see to it that it is handed on.
+    Forward(u32),
+    /// It is not as the caller thinks: another life, or another inbox.
+    Refused,
 }
 
 /// The events of a slot that no one has taken yet.
 #[derive(Debug)]
-pub(crate) struct Pending(AtomicU32);
+pub(crate) struct Pending(AtomicU64);
 
 impl Pending {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self(AtomicU64::new(0))
     }
 
-    /// A new life begins: answers are for handles of this generation. A late event of the last life may still be in the
-    /// list, so the rest of the word stays.
-    pub(crate) fn begin(&self, generation: u32, op: bool) {
+    /// A new life begins: answers are for handles of this generation, events for this inbox. A late event of the last life
+    /// may still be in a list, so the rest of the word stays.
+    pub(crate) fn begin(&self, generation: u32, op: bool, inbox: u32) -> Rebound {
         // ORDER: Relaxed: a first guess, checked by the exchange.
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             let kind = if op { OP } else { 0 };
-            let next = seen & (QUEUED | BITS) & !(CLOSED | DONE) | tag_of(generation) | kind;
+            let kept = seen & (QUEUED | BITS) & !(CLOSED | DONE);
+            let next = kept | tag_of(generation) | kind | of_inbox(inbox);
             // ORDER: AcqRel: ordered among the events of both lives.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return,
+                Ok(_) if seen & QUEUED != 0 && inbox_of(seen) != inbox => {
+                    return Rebound::Forward(inbox_of(seen));
+                }
+                Ok(_) => return Rebound::Quiet,
                 Err(now) => seen = now,
             }
         }
@@ -96,32 +130,94 @@ impl Pending {
     pub(crate) fn raise(&self, bits: u32) -> Raised {
         // ORDER: Release publishes the error and the report to `drain` and `take_last`; Acquire orders this after the
         // drain that took the slot from the list, whose link is then free.
-        let before = self.0.fetch_or(bits | QUEUED, Ordering::AcqRel);
-        Raised { enqueue: before & QUEUED == 0, wake: bits & CLOSED != 0 && before & WAITER != 0 }
+        let before = self.0.fetch_or(u64::from(bits) | QUEUED, Ordering::AcqRel);
+        Raised {
+            enqueue: (before & QUEUED == 0).then_some(inbox_of(before)),
+            wake: u64::from(bits) & CLOSED != 0 && before & WAITER != 0,
+        }
     }
 
-    /// The drain, having taken the slot from the list: the bits, and what it has to do about the last answer. A CLOSED
-    /// that a sleeping caller reserved stays in the word for that caller.
-    /// Of an op, word stays that its event was delivered: from then on its answer may be taken.
-    pub(crate) fn drain(&self) -> (u32, DrainEnd) {
+    /// As `raise`, while the slot is still in this life; without CLOSED.
+    pub(crate) fn raise_for(&self, generation: u32, bits: u32) -> Option<Raised> {
         // ORDER: Acquire pairs with `raise`.
         let mut seen = self.0.load(Ordering::Acquire);
         loop {
+            if seen & TAKEN != 0 || seen & TAG != tag_of(generation) {
+                return None;
+            }
+            let next = seen | u64::from(bits) | QUEUED;
+            // ORDER: AcqRel: as in `raise`.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    let enqueue = (seen & QUEUED == 0).then_some(inbox_of(seen));
+                    return Some(Raised { enqueue, wake: false });
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// From here on the events of this life go to another inbox, those that wait among them.
+    pub(crate) fn rebind(&self, generation: u32, inbox: u32) -> Rebound {
+        self.change_inbox(inbox, |seen| seen & TAKEN == 0 && seen & TAG == tag_of(generation))
+    }
+
+    /// As `rebind`, whatever life it is, if its events go to `from`.
+    pub(crate) fn rebind_from(&self, from: u32, inbox: u32) -> Rebound {
+        self.change_inbox(inbox, |seen| inbox_of(seen) == from)
+    }
+
+    fn change_inbox(&self, inbox: u32, may: impl Fn(u64) -> bool) -> Rebound {
+        // ORDER: Acquire pairs with `raise`.
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            if !may(seen) {
+                return Rebound::Refused;
+            }
+            let next = seen & !INBOX | of_inbox(inbox);
+            // ORDER: AcqRel: as in `raise`; a drain of the old inbox comes before it, or finds the new one.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) if seen & QUEUED != 0 && inbox_of(seen) != inbox => {
+                    return Rebound::Forward(inbox_of(seen));
+                }
+                Ok(_) => return Rebound::Quiet,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The inbox that the events are for.
+    pub(crate) fn inbox(&self) -> u32 {
+        // ORDER: Acquire pairs with the exchange in `rebind`.
+        inbox_of(self.0.load(Ordering::Acquire))
+    }
+
+    /// The drain of an inbox, having taken the slot from the list: the bits, and what it has to do about the last answer.
+    /// A CLOSED that a sleeping caller reserved stays in the word for that caller.
+    /// Of an op, word stays that its event was delivered: from then on its answer may be taken.
+    pub(crate) fn drain(&self, inbox: u32) -> (u32, DrainEnd) {
+        // ORDER: Acquire pairs with `raise`.
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            if inbox_of(seen) != inbox {
+                return (0, DrainEnd::HandOn(inbox_of(seen)));
+            }
             let reserved = seen & (WAITER | TAKEN) == WAITER;
-            let tag = seen & (!FLAGS | OP);
+            let kept = seen & (TAG | INBOX | OP);
             let next = if reserved {
-                tag | seen & (CLOSED | WAITER)
+                kept | seen & (CLOSED | WAITER)
             } else if seen & OP != 0 && seen & TAKEN == 0 && seen & (DONE | DELIVERED) != 0 {
-                tag | DELIVERED
+                kept | DELIVERED
             } else {
-                tag
+                kept
             };
+            let bits = (seen & BITS) as u32;
             // ORDER: AcqRel: pairs with `raise`; QUEUED is lowered only after the slot left the list.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) if seen & TAKEN != 0 => return (0, DrainEnd::Free),
-                Ok(_) if reserved => return (seen & BITS & !CLOSED, DrainEnd::Nothing),
-                Ok(_) if seen & CLOSED != 0 => return (seen & BITS, DrainEnd::DeliverAndFree),
-                Ok(_) => return (seen & BITS, DrainEnd::Nothing),
+                Ok(_) if reserved => return (bits & !(CLOSED as u32), DrainEnd::Nothing),
+                Ok(_) if seen & CLOSED != 0 => return (bits, DrainEnd::DeliverAndFree),
+                Ok(_) => return (bits, DrainEnd::Nothing),
                 Err(now) => seen = now,
             }
         }
@@ -129,7 +225,7 @@ impl Pending {
 
     pub(crate) fn bits(&self) -> u32 {
         // ORDER: Acquire pairs with `raise`.
-        self.0.load(Ordering::Acquire) & BITS
+        (self.0.load(Ordering::Acquire) & BITS) as u32
     }
 
     /// The last answer was taken outside the drain, which has not met the slot since.
@@ -148,18 +244,18 @@ impl Pending {
         self.take_last(DONE | DELIVERED, generation)
     }
 
-    fn take_last(&self, last: u32, generation: u32) -> LastAnswer {
+    fn take_last(&self, last: u64, generation: u32) -> LastAnswer {
         // ORDER: Acquire pairs with `raise`.
         let mut seen = self.0.load(Ordering::Acquire);
         loop {
-            if seen & TAKEN != 0 || seen & !FLAGS != tag_of(generation) {
+            if seen & TAKEN != 0 || seen & TAG != tag_of(generation) {
                 return LastAnswer::Gone;
             }
             if seen & last == 0 {
                 return LastAnswer::NotYet;
             }
             let frees = seen & QUEUED == 0;
-            let next = if frees { seen & !FLAGS } else { seen | TAKEN };
+            let next = if frees { seen & TAG } else { seen | TAKEN };
             // ORDER: AcqRel: as in `drain`; one claimant wins.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) if frees => return LastAnswer::Free,
@@ -169,12 +265,11 @@ impl Pending {
         }
     }
 
-    /// Reserves the CLOSED to come for a caller about to sleep until then; gives the word to sleep on, or `None` when
-    /// it is there already.
-    pub(crate) fn reserve_closed(&self) -> Option<u32> {
+    /// Reserves the CLOSED to come for a caller about to sleep until then; false: it is there already.
+    #[must_use]
+    pub(crate) fn reserve_closed(&self) -> bool {
         // ORDER: AcqRel: seen by the `raise` that follows it, or sees the one before.
-        let now = self.0.fetch_or(WAITER, Ordering::AcqRel) | WAITER;
-        (now & CLOSED == 0).then_some(now)
+        self.0.fetch_or(WAITER, Ordering::AcqRel) & CLOSED == 0
     }
 
     /// The sleeper gives up: the drain may have the answer again. True: it is there now, so the caller still has it.
@@ -191,9 +286,5 @@ impl Pending {
                 Err(now) => seen = now,
             }
         }
-    }
-
-    pub(crate) fn word(&self) -> &AtomicU32 {
-        &self.0
     }
 }
