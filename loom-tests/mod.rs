@@ -25,6 +25,7 @@ mod rebind;
 mod rw_lock;
 mod seats;
 mod seq_lock;
+mod shared_queues;
 mod sleeper;
 mod spin_lock;
 mod spsc;

@@ -1,11 +1,12 @@
-//! The chunked stream: every byte arrives once and in order, the end is behind the last, a refused writer is told of room.
+//! The streams: every byte arrives once and in order, the end is behind the last, a refused writer is told of room.
 
 #![allow(unsafe_code, reason = "the twins share cells")]
 
+use crate::queue::buffered::{self, Layout, Plain};
 use crate::queue::chunked::{self, State};
 use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell, model, thread};
 use Ordering::{AcqRel, Acquire, Release};
-use std::io::{BufRead, ErrorKind, Read};
+use std::io::{BufRead, ErrorKind, Read, Write};
 
 #[test]
 fn bytes_arrive_in_order_and_the_end_behind_them() {
@@ -131,4 +132,50 @@ fn a_node_is_shown_when_it_is_written() {
 #[should_panic(expected = "Causality violation")]
 fn twin_that_shows_a_node_before_it_is_written() {
     model(|| mailbox(false));
+}
+
+/// A buffered writer of blocks of one byte over a stream of one byte, beside a reader. A block that the stream refuses is
+/// kept for the next try, or forgotten.
+fn blocks(keep: bool) {
+    let (stream, mut reader) = chunked::stream(1);
+    let layout = Layout { block: 1, ..Layout::default() };
+    let writer = thread::spawn(move || {
+        if keep {
+            let mut writer = buffered::Writer::new(stream, layout, Plain);
+            assert_eq!(writer.write(&[0]).ok(), Some(1));
+            // The second block is taken in any case: it goes to the stream, or waits.
+            assert_eq!(writer.write(&[1]).ok(), Some(1));
+            while let Err(error) = writer.finish() {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                thread::yield_now();
+            }
+        } else {
+            let mut stream = stream;
+            for byte in [0, 1] {
+                let _forgotten = stream.push(vec![byte]);
+            }
+            assert!(stream.end());
+        }
+    });
+    let mut seen = Vec::new();
+    while reader.wait(None) {
+        match reader.pop() {
+            Some(chunk) => seen.extend_from_slice(&chunk),
+            None if reader.state() == State::Ended && reader.is_empty() => break,
+            None => {}
+        }
+    }
+    writer.join().unwrap();
+    assert_eq!(seen, [0, 1], "written and lost");
+}
+
+#[test]
+fn a_block_that_was_refused_is_not_lost() {
+    model(|| blocks(true));
+}
+
+#[test]
+#[should_panic(expected = "written and lost")]
+fn twin_that_forgets_a_block_that_was_refused() {
+    model(|| blocks(false));
 }

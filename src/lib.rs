@@ -95,6 +95,7 @@ mod file;
 mod handle;
 mod inbox;
 mod job;
+mod loop_signal;
 mod news;
 mod page;
 pub mod queue;
@@ -113,6 +114,7 @@ pub use event::{Event, Events, Progress, Readiness};
 pub use fd::Fd;
 pub use handle::{Blocking, File};
 pub use inbox::Inbox;
+pub use loop_signal::LoopSignal;
 #[cfg(feature = "sim")]
 pub use sys::sim;
 

@@ -229,6 +229,16 @@ fn what_is_left_in_a_shared_queue_is_dropped() {
 }
 
 #[test]
+fn a_pop_finds_a_value_in_whatever_lane_it_lies() {
+    let queue = Lanes::new(3, 4);
+    let lanes: Vec<_> = (0..3).map(|_| queue.lane()).collect();
+    for lane in [2, 2, 0, 1, 1, 1] {
+        assert_eq!(lanes[lane].push(lane), Ok(()));
+        assert_eq!((queue.pop(), queue.pop()), (Some(lane), None));
+    }
+}
+
+#[test]
 fn a_closed_gate_ends_every_sleep_and_loses_nothing() {
     for _ in rounds(60) {
         let gate = Gate::new(Mpmc::new(2));

@@ -28,9 +28,10 @@ pub use buffer::Buffer;
 pub use list::Chunks;
 pub use reader::{BeyondEnd, Reader, State};
 
-use super::bell::{Bell, Signal};
 use super::refusal::PushError;
-use crate::sync::{Arc, AtomicPtr, AtomicU32, AtomicU64, CachePadded, Ordering, UnsafeCell};
+use crate::sync::{
+    Arc, AtomicPtr, AtomicU32, AtomicU64, CachePadded, EventCount, Ordering, Signal, UnsafeCell,
+};
 use list::{List, Load, Node};
 use std::fmt;
 use std::io::{self, Read};
@@ -75,9 +76,9 @@ struct Shared {
     /// Written by the writer before FAILED, never after.
     failure: UnsafeCell<Option<Failure>>,
     /// The reader waits for bytes.
-    bytes: Bell,
+    bytes: EventCount,
     /// The writer waits for room.
-    room: Bell,
+    room: EventCount,
 }
 
 // SAFETY: nodes and the failure are handed over by the atomics (see their fields); what is in them can be sent.
@@ -174,8 +175,8 @@ fn new(limit: usize, bytes: Option<Box<dyn Signal>>, room: Option<Box<dyn Signal
         erased: CachePadded::new(AtomicU64::new(0)),
         state: AtomicU32::new(0),
         failure: UnsafeCell::new(None),
-        bytes: Bell::new(bytes),
-        room: Bell::new(room),
+        bytes: EventCount::beside(bytes),
+        room: EventCount::beside(room),
     });
     let reader = Reader::new(shared.clone());
     (Writer { shared, limit: limit.max(1), pushed: 0, spare: Vec::new() }, reader)
@@ -220,7 +221,7 @@ impl Writer {
         let buffer = buffer.into();
         let shared = self.shared.clone();
         let full = |answer: &Result<(), PushError<()>>| matches!(answer, Err(PushError::Full(())));
-        shared.room.wait(timeout, || Some(self.admit(buffer.len())).filter(|answer| !full(answer)));
+        shared.room.wait_for(timeout, || Some(self.admit(buffer.len())).filter(|answer| !full(answer)));
         self.push(buffer)
     }
 
@@ -332,7 +333,7 @@ impl Writer {
             // SAFETY: the node is not in the mailbox yet, so it is this thread's alone.
             unsafe { (*node).next = before };
         }
-        self.shared.bytes.ring();
+        self.shared.bytes.notify_one();
     }
 
     fn finish(&mut self, how: u32) -> bool {
@@ -341,7 +342,7 @@ impl Writer {
         }
         // ORDER: AcqRel; its Release half pairs with the Acquire load in `Shared::state`: the last push is seen.
         self.shared.state.fetch_or(how, Ordering::AcqRel);
-        self.shared.bytes.ring_all();
+        self.shared.bytes.notify_all();
         true
     }
 }

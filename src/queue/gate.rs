@@ -13,9 +13,8 @@
 //! the push sees the closing, or the pop sees the push inside, and says "empty" instead of "closed". So no value is
 //! accepted after a pop has answered [`PopError::Closed`].
 
-use super::bell::{Bell, Signal};
 use super::refusal::{PopError, PushError};
-use crate::sync::{AtomicBool, AtomicUsize, CachePadded, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicUsize, CachePadded, EventCount, Ordering, Signal, fence};
 use std::fmt;
 use std::time::Duration;
 
@@ -88,8 +87,8 @@ pub struct Gate<Q> {
     queue: Q,
     closed: AtomicBool,
     inside: [CachePadded<AtomicUsize>; STRIPES],
-    values: Bell,
-    room: Bell,
+    values: EventCount,
+    room: EventCount,
 }
 
 impl<Q: Shared> Gate<Q> {
@@ -109,8 +108,8 @@ impl<Q: Shared> Gate<Q> {
             queue,
             closed: AtomicBool::new(false),
             inside: std::array::from_fn(|_| CachePadded::new(AtomicUsize::new(0))),
-            values: Bell::new(values),
-            room: Bell::new(room),
+            values: EventCount::beside(values),
+            room: EventCount::beside(room),
         }
     }
 
@@ -126,7 +125,7 @@ impl<Q: Shared> Gate<Q> {
         }
         self.queue.try_push(value).map_err(PushError::Full)?;
         drop(inside);
-        self.values.ring();
+        self.values.notify_one();
         Ok(())
     }
 
@@ -148,7 +147,7 @@ impl<Q: Shared> Gate<Q> {
             }
         }
         drop(inside);
-        self.values.ring_all();
+        self.values.notify_all();
         pushed
     }
 
@@ -159,7 +158,7 @@ impl<Q: Shared> Gate<Q> {
     /// [`PushError::Full`] if the time is up, [`PushError::Closed`] as soon as the door is closed.
     pub fn push_wait(&self, value: Q::Item, timeout: Option<Duration>) -> Result<(), PushError<Q::Item>> {
         let mut held = Some(value);
-        let settled = self.room.wait(timeout, || match self.push(held.take()?) {
+        let settled = self.room.wait_for(timeout, || match self.push(held.take()?) {
             Err(PushError::Full(value)) => {
                 held = Some(value);
                 None
@@ -183,7 +182,7 @@ impl<Q: Shared> Gate<Q> {
             Some(value) => value,
             None => self.settled()?,
         };
-        self.room.ring();
+        self.room.notify_one();
         Ok(value)
     }
 
@@ -191,7 +190,7 @@ impl<Q: Shared> Gate<Q> {
     pub fn pop_all(&self, target: &mut Vec<Q::Item>, most: usize) -> usize {
         let before = target.len();
         target.extend(std::iter::from_fn(|| self.queue.try_pop()).take(most));
-        self.room.ring_all();
+        self.room.notify_all();
         target.len() - before
     }
 
@@ -201,7 +200,7 @@ impl<Q: Shared> Gate<Q> {
     ///
     /// [`PopError::Empty`] if the time is up; [`PopError::Closed`] as for [`Gate::pop`].
     pub fn pop_wait(&self, timeout: Option<Duration>) -> Result<Q::Item, PopError> {
-        let settled = self.values.wait(timeout, || match self.pop() {
+        let settled = self.values.wait_for(timeout, || match self.pop() {
             Err(PopError::Empty) => None,
             answer => Some(answer),
         });
@@ -224,8 +223,8 @@ impl<Q: Shared> Gate<Q> {
     pub fn close(&self) -> bool {
         // ORDER: AcqRel; its Release half pairs with the Acquire load in `is_closed`.
         let first = !self.closed.swap(true, Ordering::AcqRel);
-        self.values.ring_all();
-        self.room.ring_all();
+        self.values.notify_all();
+        self.room.notify_all();
         first
     }
 
@@ -279,7 +278,7 @@ impl<Q: Shared> Drop for Inside<'_, Q> {
         self.gate.inside[self.stripe].fetch_sub(1, Ordering::AcqRel);
         if self.gate.is_closed() {
             // A pop may have been told "empty" for the sake of this push, and sleep.
-            self.gate.values.ring_all();
+            self.gate.values.notify_all();
         }
     }
 }

@@ -88,6 +88,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_pop_goes_from_the_most_urgent_level_down() {
+        let queue = Levels::new(3, 2);
+        for (level, value) in [(2, 'e'), (1, 'c'), (0, 'a'), (1, 'd'), (0, 'b')] {
+            assert_eq!(queue.push(level, value), Ok(()));
+        }
+        assert_eq!((queue.pop(), queue.pop_from(1), queue.pop_from(2)), (Some('a'), Some('c'), Some('e')));
+        assert_eq!(
+            (queue.pop_from(2), queue.try_pop(), queue.pop_from(0)),
+            (None, Some((0, 'b')), Some('d'))
+        );
+    }
+
+    #[test]
+    fn a_pop_from_an_empty_level_goes_on_below() {
+        let queue = Levels::new(3, 2);
+        assert_eq!((queue.push(2, 'b'), queue.push(0, 'a')), (Ok(()), Ok(())));
+        assert_eq!((queue.pop_from(1), queue.pop_from(1), queue.pop()), (Some('b'), None, Some('a')));
+    }
+
+    #[test]
     fn a_level_beyond_the_last_is_the_last() {
         let queue = Levels::new(0, 0);
         assert_eq!((queue.levels(), queue.push(9, 'a'), queue.push(0, 'b')), (1, Ok(()), Err('b')));

@@ -27,7 +27,8 @@
 //!
 //! [`Mpmc`] and [`Unbounded`] are crossbeam-queue's, which [`Tickets`] did not beat. The halves, and every queue behind a
 //! [`Gate`], can be slept at (`pop_wait`, `push_wait`) and watched by an event loop: one [`Signal`]
-//! for each wish (`arm`), sent by the push or pop that fulfils it.
+//! for each wish (`arm`), sent by the push or pop that fulfils it; [`LoopSignal`](crate::LoopSignal) is one that is an
+//! event descriptor, and says in which order a turn of the loop goes.
 //!
 //! Bad use has an answer, the same everywhere: a capacity of zero is one; a second close changes nothing and says so; a
 //! push after a close gives the value back as [`PushError::Closed`]; a pop takes what is left, then says
@@ -55,7 +56,6 @@
 //!
 //! [1]: https://docs.rs/crossbeam-queue
 
-mod bell;
 pub mod buffered;
 pub mod chunked;
 mod gate;
@@ -69,7 +69,6 @@ pub mod spsc;
 mod stack;
 mod values;
 
-pub use bell::Signal;
 pub use gate::{Gate, Shared};
 pub use levels::Levels;
 pub use mpmc::{Mpmc, Unbounded};
@@ -79,6 +78,8 @@ pub use refusal::{PopError, PushError};
 pub use spsc::{Owed, Ring};
 pub use stack::{IndexStack, TakenStack};
 pub use values::Stack;
+
+pub use crate::sync::Signal;
 
 use crate::sync::AtomicU32;
 

@@ -27,10 +27,10 @@ mod receiver;
 
 pub use receiver::Receiver;
 
-use super::bell::{Bell, Signal};
 use super::refusal::PushError;
 use crate::sync::{
-    Arc, AtomicBool, AtomicPtr, AtomicUsize, CachePadded, Ordering, UnsafeCell, spin_loop, thread,
+    Arc, AtomicBool, AtomicPtr, AtomicUsize, CachePadded, EventCount, Ordering, Signal, UnsafeCell,
+    spin_loop, thread,
 };
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -78,7 +78,7 @@ struct Shared<T> {
     /// One block that the receiver is done with, or null.
     spare: AtomicPtr<Block<T>>,
     senders: AtomicUsize,
-    values: Bell,
+    values: EventCount,
 }
 
 // SAFETY: a value is pushed by one thread and used or dropped by another, hence `T: Send`; see the invariants above.
@@ -242,7 +242,7 @@ fn new<T>(signal: Option<Box<dyn Signal>>) -> (Sender<T>, Receiver<T>) {
         taken: CachePadded::new(AtomicUsize::new(0)),
         spare: AtomicPtr::new(ptr::null_mut()),
         senders: AtomicUsize::new(1),
-        values: Bell::new(signal),
+        values: EventCount::beside(signal),
     });
     // SAFETY: `into_raw` gives no null pointer.
     let block = unsafe { NonNull::new_unchecked(block) };
@@ -265,7 +265,7 @@ impl<T> Sender<T> {
     pub fn push(&self, value: T) -> Result<(), PushError<T>> {
         let Some((block, place, _)) = self.shared.claim(1) else { return Err(PushError::Closed(value)) };
         self.shared.fill(block, place, value);
-        self.shared.values.ring();
+        self.shared.values.notify_one();
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl<T> Sender<T> {
                 self.shared.fill(block, place, value);
             }
         }
-        self.shared.values.ring();
+        self.shared.values.notify_one();
         values.collect()
     }
 
@@ -315,7 +315,7 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         // ORDER: AcqRel; its Release half pairs with the Acquire load in `Receiver::settled`: every push is seen.
         if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.shared.values.ring_all();
+            self.shared.values.notify_all();
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `backoff` | how to wait: pauses, yields, then it is time to sleep |
 //! | `cell` | `UnsafeCell` with loom's `with` and `with_mut` |
 //! | `counter` | a count in several cache lines |
-//! | `event_count` | sleep for a condition of any kind, without losing its coming true |
+//! | `event_count` | sleep, or ask for a signal, until a condition of any kind, without losing its coming true |
 //! | `fence` | a cheap fence for the hot side, a heavy one for the rare side |
 //! | `futex` | sleep on a word, wake who sleeps on it |
 //! | `parker` | one thread's place to sleep, and the token that ends it |
@@ -23,6 +23,7 @@
 //! | `rwlock` | many readers or one writer, who is not kept waiting by new readers |
 //! | `seats` | which of up to 64 threads sleep for want of work |
 //! | `seqlock` | a small value that is read without writing (feature `zerocopy`) |
+//! | `signal` | what is told that something is worth another look |
 //! | `spin` | a lock of one byte |
 //! | `ticket` | a lock in strict order |
 //! | `wake` | one wake-up in flight, and a thread that sleeps without losing one |
@@ -76,6 +77,7 @@ mod rwlock;
 mod seats;
 #[cfg(any(feature = "zerocopy", efio_loom))]
 mod seqlock;
+mod signal;
 mod spin;
 mod ticket;
 mod wake;
@@ -96,6 +98,7 @@ pub use rwlock::{RawSpinRw, ReadGuard, SpinRwLock, UpgradableGuard, WriteGuard};
 pub(crate) use seats::Seats;
 #[cfg(any(feature = "zerocopy", efio_loom))]
 pub use seqlock::SeqLock;
+pub use signal::Signal;
 pub use spin::{RawSpin, SpinGuard, SpinLock};
 pub use ticket::{RawTicket, TicketGuard, TicketLock};
 pub use wake::{Sleeper, WakeFlag};

@@ -195,7 +195,7 @@ impl Reader {
     #[allow(clippy::must_use_candidate, reason = "who waits without a limit knows the answer")]
     pub fn wait(&mut self, timeout: Option<Duration>) -> bool {
         let shared = self.shared.clone();
-        shared.bytes.wait(timeout, || self.has_news().then_some(())).is_some()
+        shared.bytes.wait_for(timeout, || self.has_news().then_some(())).is_some()
     }
 
     /// Asks for one signal when bytes arrive or the stream ends. False: that has happened already.
@@ -214,7 +214,7 @@ impl Reader {
         self.erased = self.erased.wrapping_add(count as u64);
         // ORDER: Release pairs with the Acquire load in `Writer::len`.
         self.shared.erased.store(self.erased, Ordering::Release);
-        self.shared.room.ring();
+        self.shared.room.notify_one();
     }
 
     /// The first chunk, an empty one at the end.
@@ -266,7 +266,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         // ORDER: AcqRel; its Release half pairs with the Acquire load in `Shared::state`.
         self.shared.state.fetch_or(REFUSED, Ordering::AcqRel);
-        self.shared.room.ring_all();
+        self.shared.room.notify_all();
     }
 }
 

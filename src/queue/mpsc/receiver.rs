@@ -62,7 +62,7 @@ impl<T> Receiver<T> {
     /// [`PopError::Empty`] if the time is up; [`PopError::Closed`] as for [`Receiver::pop`].
     pub fn pop_wait(&mut self, timeout: Option<Duration>) -> Result<T, PopError> {
         let shared = self.shared.clone();
-        let settled = shared.values.wait(timeout, || match self.pop() {
+        let settled = shared.values.wait_for(timeout, || match self.pop() {
             Err(PopError::Empty) => None,
             answer => Some(answer),
         });

@@ -15,9 +15,8 @@
 
 #![allow(unsafe_code, reason = "values move through cells that two threads share")]
 
-use super::super::bell::{Bell, Signal};
 use super::super::refusal::{PopError, PushError};
-use crate::sync::{Arc, AtomicU32, AtomicUsize, CachePadded, Ordering, UnsafeCell};
+use crate::sync::{Arc, AtomicU32, AtomicUsize, CachePadded, EventCount, Ordering, Signal, UnsafeCell};
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -47,9 +46,9 @@ struct Shared<T> {
 struct Calm {
     closed: AtomicU32,
     /// The consumer waits for values.
-    values: Bell,
+    values: EventCount,
     /// The producer waits for room.
-    room: Bell,
+    room: EventCount,
 }
 
 // SAFETY: a value is pushed by one thread and used or dropped by another, hence `T: Send`; no value is reached by both
@@ -68,8 +67,8 @@ impl<T> Shared<T> {
     fn close(&self, side: u32) -> bool {
         // ORDER: AcqRel; its Release half pairs with the Acquire load in `closed`: what was pushed before is seen.
         let first = self.calm.closed.fetch_or(side, Ordering::AcqRel) & side == 0;
-        self.calm.values.ring_all();
-        self.calm.room.ring_all();
+        self.calm.values.notify_all();
+        self.calm.room.notify_all();
         first
     }
 
@@ -135,7 +134,11 @@ fn new<T>(
 ) -> (Producer<T>, Consumer<T>) {
     let capacity = capacity.max(1);
     let places = (0..capacity.next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit()));
-    let calm = Calm { closed: AtomicU32::new(0), values: Bell::new(values), room: Bell::new(room) };
+    let calm = Calm {
+        closed: AtomicU32::new(0),
+        values: EventCount::beside(values),
+        room: EventCount::beside(room),
+    };
     let shared = Arc::new(Shared {
         tail: CachePadded::new(AtomicUsize::new(0)),
         head: CachePadded::new(AtomicUsize::new(0)),
@@ -205,7 +208,8 @@ impl<T> Producer<T> {
     /// [`PushError::Full`] if the time is up, [`PushError::Closed`] as soon as either side closed.
     pub fn push_wait(&mut self, value: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
         let shared = self.shared.clone();
-        let ready = shared.calm.room.wait(timeout, || (self.is_closed() || self.room() != 0).then_some(()));
+        let ready =
+            shared.calm.room.wait_for(timeout, || (self.is_closed() || self.room() != 0).then_some(()));
         match ready {
             Some(()) => self.push(value),
             None => Err(PushError::Full(value)),
@@ -272,7 +276,7 @@ impl<T> Producer<T> {
         self.tail = self.tail.wrapping_add(count);
         // ORDER: Release pairs with the Acquire load in `Consumer::known`: the values are written.
         self.shared.tail.store(self.tail, Ordering::Release);
-        self.shared.calm.values.ring();
+        self.shared.calm.values.notify_one();
     }
 }
 
@@ -346,7 +350,7 @@ impl<T> Consumer<T> {
     /// [`PopError::Empty`] if the time is up; [`PopError::Closed`] as for [`Consumer::pop`].
     pub fn pop_wait(&mut self, timeout: Option<Duration>) -> Result<T, PopError> {
         let shared = self.shared.clone();
-        let settled = shared.calm.values.wait(timeout, || match self.pop() {
+        let settled = shared.calm.values.wait_for(timeout, || match self.pop() {
             Err(PopError::Empty) => None,
             answer => Some(answer),
         });
@@ -434,7 +438,7 @@ impl<T> Consumer<T> {
         self.head = self.head.wrapping_add(count);
         // ORDER: Release pairs with the Acquire load in `Producer::room_for`: the places are empty.
         self.shared.head.store(self.head, Ordering::Release);
-        self.shared.calm.room.ring();
+        self.shared.calm.room.notify_one();
     }
 }
 
