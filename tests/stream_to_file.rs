@@ -55,7 +55,7 @@ fn through(bytes: &[u8], mut drain: impl FnMut(&mut chunked::Reader) -> io::Resu
 
 /// A module with little memory, so that the file refuses now and then.
 fn narrow() -> Efio {
-    Efio::builder().memory_limit(1 << 20).file_memory_limit(256 << 10).build().unwrap()
+    Efio::builder().memory_limit(8 << 20).file_memory_limit(1 << 20).build().unwrap()
 }
 
 fn opened(efio: &Efio, path: &Path) -> File {
