@@ -59,8 +59,8 @@ fn narrow() -> Efio {
 }
 
 fn opened(efio: &Efio, path: &Path) -> File {
-    let mut file = efio.open(path, &OpenOptions::new().write(true).create(true)).unwrap();
-    file.blocking().write_all(b"").unwrap();
+    let file = efio.open(path, &OpenOptions::new().write(true).create(true)).unwrap();
+    support::wait_until("the file is open", || efio.ef_open_status(file.fd()).is_ok());
     file
 }
 
