@@ -22,6 +22,8 @@ use crate::news::News;
 use crate::sync::{Ordering, futex};
 use crate::sys::threads::fork_generation;
 
+mod by_offset;
+
 /// The module: a table of open files whose calls return at once, and the engine behind it.
 ///
 /// A value, cheap to clone; any thread may call any method. When the last clone is dropped (and the last

@@ -25,6 +25,7 @@ use crate::inbox::Inbox;
 use crate::sync::light_fence;
 
 mod blocking;
+mod by_offset;
 mod front;
 
 pub use blocking::Blocking;

@@ -21,7 +21,7 @@ use names::{NameAnswer, NameWork};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Handle(pub(crate) i32);
 
-/// Which of a slot's five embedded jobs this is.
+/// Which of a slot's embedded jobs this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Sync,
     Meta,
     Close,
+    /// The read for one of the file's places of reads by offset.
+    Fetch(u8),
 }
 
 /// Some bytes of a page, as they cross to the platform.

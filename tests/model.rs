@@ -5,6 +5,8 @@
 //! `EFIO_SIM_FIRST` the first seed, `EFIO_SIM_SECONDS` after how long no further program is begun.
 #![cfg(feature = "sim")]
 
+#[path = "model/by_offset.rs"]
+mod by_offset;
 #[path = "model/calls.rs"]
 mod calls;
 #[path = "model/cut.rs"]

@@ -85,6 +85,11 @@ impl Commons {
 }
 
 impl Control {
+    /// How far the close has got, made when it begins: most files are open most of the time.
+    pub(super) fn closing(&mut self) -> &mut Closing {
+        self.closing.get_or_insert_default()
+    }
+
     /// Goes on with the close as far as it can.
     pub(super) fn drive_close(&mut self, slot: &Slot, commons: &Commons, out: &mut Polled) {
         if self.handle.is_none() {
@@ -95,15 +100,15 @@ impl Control {
             }
             return;
         }
-        if self.closing.closed {
+        if self.closing().closed {
             if !self.busy.any() {
                 self.end(slot, commons);
             }
             return;
         }
-        if self.closing.deadline_ns == 0 {
+        if self.closing().deadline_ns == 0 {
             let deadline = u64::try_from(commons.limits.close_deadline.as_nanos()).unwrap_or(u64::MAX);
-            self.closing.deadline_ns = out.now_ns.saturating_add(deadline).max(1);
+            self.closing().deadline_ns = out.now_ns.saturating_add(deadline).max(1);
             self.retry_now();
         }
         let window = self.shut_window(slot, commons);
@@ -122,15 +127,18 @@ impl Control {
 
     /// Ends the read window: takes the claim for good and gives the pages back.
     pub(super) fn shut_window(&mut self, slot: &Slot, commons: &Commons) -> bool {
-        if self.closing.window_shut || self.busy.fill {
-            return self.closing.window_shut;
+        if self.closing().window_shut || self.busy.fill || self.busy.fetches != 0 {
+            return self.closing().window_shut;
         }
         let Some(mut reader) = slot.read.claim_to_shut() else { return false };
         while let Some(filled) = reader.pop() {
             commons.drop_window_page(filled.page);
         }
+        if let Some(places) = slot.places() {
+            places.clear(|page| commons.drop_window_page(page));
+        }
         reader.keep();
-        self.closing.window_shut = true;
+        self.closing().window_shut = true;
         true
     }
 
@@ -148,8 +156,8 @@ impl Control {
             if !self.is_stalled() {
                 return false;
             }
-            if out.now_ns < self.closing.deadline_ns {
-                out.look_again(slot, self.closing.deadline_ns);
+            if out.now_ns < self.closing().deadline_ns {
+                out.look_again(slot, self.closing().deadline_ns);
                 return false;
             }
             // The disk has refused long enough; the error of the stall stands.
@@ -166,11 +174,11 @@ impl Control {
     /// Gives an atomic file its name, if the close asked for it.
     fn drive_publish(&mut self, slot: &Slot, out: &mut Polled) -> bool {
         let seen = slot.state.load();
-        if !seen.has(flag::PUBLISH) || seen.has(flag::ABORT) || self.poisoned || self.closing.publish_done {
+        if !seen.has(flag::PUBLISH) || seen.has(flag::ABORT) || self.poisoned || self.closing().publish_done {
             return false;
         }
         let (Some(handle), Some(staged)) = (self.handle, self.staged.take()) else { return false };
-        self.closing.publishing = true;
+        self.closing().publishing = true;
         self.busy.meta = true;
         let durable = self.setup.durability != Durability::None;
         out.job(slot, self.device, Kind::Meta, Work::Publish { handle, staged, durable });
@@ -184,7 +192,7 @@ impl Control {
         slot: &Slot,
         commons: &Commons,
     ) {
-        self.closing.publish_done = true;
+        self.closing().publish_done = true;
         match result {
             Ok(()) => {
                 self.sync.name_owed = false;
@@ -195,7 +203,7 @@ impl Control {
             }
             Err((fault, staged)) => {
                 self.staged = Some(staged);
-                self.closing.unpublished = true;
+                self.closing().unpublished = true;
                 self.poison_by(fault, None, slot, commons);
             }
         }
@@ -203,7 +211,7 @@ impl Control {
 
     /// The descriptor is closed. What close(2) says of bytes it lost is the first error if there was none.
     pub(super) fn closed(&mut self, result: std::result::Result<(), Fault>, slot: &Slot, _commons: &Commons) {
-        self.closing.closed = true;
+        self.closing().closed = true;
         if let Err(fault) = result {
             let error = self.error_of(slot, fault, None);
             slot.with_report(|report| report.error.get_or_insert(error).kind());
@@ -220,7 +228,7 @@ impl Control {
         let (accepted, written) = (slot.write.accepted(), slot.written());
         debug_assert!(written <= accepted, "no more is written than was accepted");
         let aborted = self.setup.atomic && slot.state.load().has(flag::ABORT);
-        let unnamed = !self.closing.publish_done || self.closing.unpublished;
+        let unnamed = !self.closing().publish_done || self.closing().unpublished;
         let nameless = self.setup.atomic && !aborted && unnamed;
         let lost = match nameless {
             // The file was removed: where its bytes had got to does not matter.

@@ -17,6 +17,7 @@ use super::fill::Fill;
 use super::flush::Flush;
 use super::lease::PollRight;
 use super::open::Setup;
+use super::places::Places;
 use super::state::{Phase, flag, mail, want};
 use super::sync::Syncing;
 
@@ -28,13 +29,15 @@ pub(super) struct Busy {
     pub(super) sync: bool,
     pub(super) meta: bool,
     pub(super) close: bool,
+    /// A bit for each read by offset.
+    pub(super) fetches: u8,
     /// The request out is a truncate or asks for the size: no write may pass it.
     pub(super) barrier: bool,
 }
 
 impl Busy {
     pub(super) fn any(self) -> bool {
-        self.fill || self.write || self.sync || self.meta || self.close
+        self.fill || self.write || self.sync || self.meta || self.close || self.fetches != 0
     }
 }
 
@@ -56,7 +59,7 @@ pub(crate) struct Control {
     pub(super) flush: Flush,
     pub(super) sync: Syncing,
     pub(super) fill: Fill,
-    pub(super) closing: Closing,
+    pub(super) closing: Option<Box<Closing>>,
 }
 
 /// A slot that the timer is to look at.
@@ -160,6 +163,7 @@ impl Control {
             self.drive_meta(slot, commons, out);
             self.drive_sync(slot, commons, out);
             self.drive_fill(slot, commons, out);
+            self.drive_fetches(slot, commons, out);
         } else if self.failed_open {
             self.drive_close(slot, commons, out);
         }
@@ -172,10 +176,14 @@ impl Control {
             Kind::Sync => self.busy.sync = false,
             Kind::Meta => self.busy.meta = false,
             Kind::Close => self.busy.close = false,
+            Kind::Fetch(place) => self.busy.fetches &= !(1 << place),
         }
         match done.outcome {
             Outcome::Opened(result) => self.opened(result, slot, commons),
-            Outcome::Filled { bytes, end, fault } => self.filled(bytes, end, fault, slot, commons),
+            Outcome::Filled { bytes, end, fault } => match done.kind {
+                Kind::Fetch(place) => self.fetched(place, bytes, end, fault, slot, commons),
+                _ => self.filled(bytes, end, fault, slot, commons),
+            },
             Outcome::Written { bytes, fault } => self.wrote(bytes, fault, slot, commons, out),
             Outcome::Synced(result) => self.synced(result, slot, commons),
             Outcome::Changed(result) => self.changed(result, slot, commons),
@@ -200,17 +208,18 @@ impl Control {
         let error = Error::plain(ErrorKind::Panicked, operation_of(kind), Some(slot.fd()));
         match kind {
             Kind::Fill => self.fill_panicked(slot, commons),
+            Kind::Fetch(place) => Self::fetch_panicked(place, slot, commons),
             Kind::Write => self.flush.in_flight = 0,
             Kind::Meta if self.handle.is_none() => {
                 self.fail_open(error, slot, commons);
                 return;
             }
-            Kind::Meta if self.closing.publishing => self.closing.publish_done = true,
+            Kind::Meta if self.closing().publishing => self.closing().publish_done = true,
             Kind::Meta => {
                 self.busy.barrier = false;
                 self.drop_request(slot);
             }
-            Kind::Close => self.closing.closed = true,
+            Kind::Close => self.closing().closed = true,
             Kind::Sync => {}
         }
         self.poison(error, slot, commons);
@@ -232,7 +241,7 @@ impl Control {
         if slot.want.take(want::WRITE | want::TURN) != 0 {
             bits |= Readiness::WRITABLE;
         }
-        if slot.read.take_want() {
+        if slot.read.take_want() || slot.places().is_some_and(Places::take_want) {
             bits |= Readiness::READABLE;
         }
         // Before it is told: who knows of it finds no page that still takes bytes.
@@ -262,7 +271,7 @@ impl Control {
 
 const fn operation_of(kind: Kind) -> Operation {
     match kind {
-        Kind::Fill => Operation::Read,
+        Kind::Fill | Kind::Fetch(_) => Operation::Read,
         Kind::Write => Operation::Write,
         Kind::Sync => Operation::Sync,
         Kind::Meta => Operation::Open,

@@ -41,6 +41,11 @@ impl Control {
         if self.busy.fill || self.fill.ended || !slot.read.is_ahead() || self.busy.barrier {
             return;
         }
+        let (epoch, start) = slot.read.epoch();
+        if epoch != self.fill.epoch {
+            // What was accepted since the last one began is for this one to see.
+            self.fill = Fill { epoch, offset: start, ..Fill::default() };
+        }
         if self.fill.after == 0 && self.reads_unwritten(slot) {
             // A reader sees what this file had written by now: that goes out first, and the fill follows it. What is
             // accepted meanwhile is for the next piece, or a steady writer would put this one off for ever.
@@ -50,10 +55,6 @@ impl Control {
             self.flush.target = self.flush.target.max(self.fill.after);
             self.drive_write(slot, commons, out);
             return;
-        }
-        let (epoch, start) = slot.read.epoch();
-        if epoch != self.fill.epoch {
-            self.fill = Fill { epoch, offset: start, after: self.fill.after, ..Fill::default() };
         }
         let wide = (commons.limits.read_ahead / Class::Large.bytes()).clamp(1, WINDOW_PAGES);
         let allowed = if commons.is_tight() { 1 } else { wide };

@@ -5,10 +5,11 @@
 )]
 
 use crate::job::Done;
-use crate::sync::Ordering;
+use crate::sync::{AtomicPtr, Ordering, fence};
 
 use super::control::Control;
 use super::open::Request;
+use super::places::Places;
 use super::window::Reader;
 use super::{DoneNode, Slot};
 
@@ -50,6 +51,51 @@ impl Slot {
         unsafe { self.read.owner() }
     }
 
+    /// The places of reads by offset, once there are any. They stay as long as the slot does.
+    pub(crate) fn places(&self) -> Option<&Places> {
+        // ORDER: Acquire pairs with `places_made`.
+        let places = self.places.load(Ordering::Acquire);
+        // SAFETY: a pointer that is not null came from `Box::into_raw`, and is freed with the slot only.
+        unsafe { places.as_ref() }
+    }
+
+    /// The places, made by the first who needs them: a holder of the read claim.
+    pub(crate) fn places_made(&self) -> &Places {
+        if let Some(places) = self.places() {
+            return places;
+        }
+        let made = Box::into_raw(Box::new(Places::new()));
+        // ORDER: AcqRel publishes the places; pairs with `places`.
+        let before =
+            self.places.compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+        match before {
+            // SAFETY: published just now, and freed with the slot only.
+            Ok(_) => unsafe { &*made },
+            Err(there) => {
+                // SAFETY: the box was not shared.
+                drop(unsafe { Box::from_raw(made) });
+                // SAFETY: as in `places`.
+                unsafe { &*there }
+            }
+        }
+    }
+
+    /// Writing goes on elsewhere, or the size is to change.
+    pub(crate) fn moved(&self) {
+        if let Some(places) = self.places() {
+            places.moved();
+        }
+    }
+
+    /// Bytes by offset were accepted.
+    pub(crate) fn overwritten(&self, offset: u64, len: u64) {
+        // ORDER: SeqCst pairs with the fence in `Places::ask`: who makes the places after this look counts these bytes.
+        fence(Ordering::SeqCst);
+        if let Some(places) = self.places() {
+            places.overwritten(offset, len);
+        }
+    }
+
     /// Leaves a finished job for the actor.
     pub(crate) fn put_done(&self, done: Done) {
         let node = Box::into_raw(Box::new(DoneNode { done, next: std::ptr::null_mut() }));
@@ -85,6 +131,54 @@ impl Drop for Slot {
     fn drop(&mut self) {
         drop(self.take_request());
         drop(self.take_dones());
+        // ORDER: Relaxed: the slot is the dropper's alone.
+        let places = self.places.swap(std::ptr::null_mut(), Ordering::Relaxed);
+        if !places.is_null() {
+            // SAFETY: a pointer that is not null came from `Box::into_raw`, and nobody reaches the slot any more.
+            drop(unsafe { Box::from_raw(places) });
+        }
+    }
+}
+
+/// A box on its way from a caller to the actor.
+#[derive(Debug)]
+pub(crate) struct Parcel<T>(AtomicPtr<T>);
+
+impl<T> Parcel<T> {
+    pub(crate) fn new() -> Self {
+        Self(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// Leaves a box; one that nobody took goes.
+    pub(crate) fn put(&self, parcel: Box<T>) {
+        // ORDER: AcqRel pairs with `take`.
+        let before = self.0.swap(Box::into_raw(parcel), Ordering::AcqRel);
+        if !before.is_null() {
+            // SAFETY: it came from `Box::into_raw`, and the swap makes this the only taker.
+            drop(unsafe { Box::from_raw(before) });
+        }
+    }
+
+    /// Takes the box out.
+    pub(crate) fn take(&self) -> Option<Box<T>> {
+        // ORDER: AcqRel pairs with `put`.
+        let parcel = self.0.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: a pointer that is not null came from `Box::into_raw`, and the swap makes this the only taker.
+        (!parcel.is_null()).then(|| unsafe { Box::from_raw(parcel) })
+    }
+
+    /// A look inside, for the actor, who alone takes boxes out while the file lives.
+    pub(super) fn with<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        // ORDER: Acquire pairs with `put`.
+        let parcel = self.0.load(Ordering::Acquire);
+        // SAFETY: a pointer that is not null came from `Box::into_raw`; the caller is the one that could take it out.
+        unsafe { parcel.as_ref() }.map(look)
+    }
+}
+
+impl<T> Drop for Parcel<T> {
+    fn drop(&mut self) {
+        drop(self.take());
     }
 }
 

@@ -16,11 +16,15 @@ use crate::sync::{AtomicU64, Ordering};
 use super::Slot;
 use super::commons::Commons;
 use super::control::{Control, Polled};
+use super::lease::Parcel;
 use super::state::{Phase, flag, mail};
 
 const IDLE: u64 = 0;
 const SETTING: u64 = 1;
 const ASKED: u64 = 2;
+/// Asked for a change of the size, behind which reads by offset wait.
+const RESIZE: u64 = 3;
+const STATE: u64 = u32::MAX as u64;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,31 +42,28 @@ pub(crate) enum Asked {
     Stat,
 }
 
+/// A request, and the accepted bytes that come before it.
+#[derive(Debug)]
+pub(crate) struct Body {
+    asked: Asked,
+    barrier: u64,
+}
+
 /// The words of one request.
 #[derive(Debug)]
 pub(crate) struct MetaRequest {
     /// generation:32 | state:32.
     word: AtomicU64,
-    /// kind:2 | keep_size:1 above the barrier, which is the accepted bytes at the time of the call.
-    barrier: AtomicU64,
-    first: AtomicU64,
-    second: AtomicU64,
+    body: Parcel<Body>,
 }
-
-const KIND_SHIFT: u32 = 61;
-const BARRIER_MASK: u64 = (1 << KIND_SHIFT) - 1;
 
 impl MetaRequest {
     pub(crate) fn new() -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            barrier: AtomicU64::new(0),
-            first: AtomicU64::new(0),
-            second: AtomicU64::new(0),
-        }
+        Self { word: AtomicU64::new(0), body: Parcel::new() }
     }
 
     pub(crate) fn reset(&self, generation: u32) {
+        drop(self.body.take());
         // ORDER: Release: a late caller of the last life finds another generation.
         self.word.store(u64::from(generation) << 32 | IDLE, Ordering::Release);
     }
@@ -79,48 +80,31 @@ impl MetaRequest {
         {
             return false;
         }
-        let (kind, first, second) = match asked {
-            Asked::Truncate { size } => (0, size, 0),
-            Asked::Preallocate { offset, bytes, keep_size } => (1 | u64::from(keep_size) << 2, offset, bytes),
-            Asked::Size => (2, 0, 0),
-            Asked::Stat => (3, 0, 0),
-        };
-        // ORDER: Relaxed: published by ASKED below.
-        self.barrier.store(kind << KIND_SHIFT | barrier & BARRIER_MASK, Ordering::Relaxed);
-        // ORDER: Relaxed: as above.
-        self.first.store(first, Ordering::Relaxed);
-        // ORDER: Relaxed: as above.
-        self.second.store(second, Ordering::Relaxed);
+        let state = if matches!(asked, Asked::Truncate { .. }) { RESIZE } else { ASKED };
+        self.body.put(Box::new(Body { asked, barrier }));
         // ORDER: Release publishes the request; pairs with `asked`.
-        self.word.store(life | ASKED, Ordering::Release);
+        self.word.store(life | state, Ordering::Release);
         true
     }
 
     /// The actor: what is asked for, and the accepted bytes that come before it.
     fn asked(&self) -> Option<(Asked, u64)> {
         // ORDER: Acquire pairs with `ask`.
-        if self.word.load(Ordering::Acquire) & u64::from(u32::MAX) != ASKED {
+        if self.word.load(Ordering::Acquire) & STATE < ASKED {
             return None;
         }
-        // ORDER: Relaxed: published by ASKED.
-        let packed = self.barrier.load(Ordering::Relaxed);
-        // ORDER: Relaxed: as above.
-        let (first, second) = (self.first.load(Ordering::Relaxed), self.second.load(Ordering::Relaxed));
-        let asked = match packed >> KIND_SHIFT & 3 {
-            0 => Asked::Truncate { size: first },
-            1 => Asked::Preallocate {
-                offset: first,
-                bytes: second,
-                keep_size: packed >> (KIND_SHIFT + 2) & 1 == 1,
-            },
-            2 => Asked::Size,
-            _ => Asked::Stat,
-        };
-        Some((asked, packed & BARRIER_MASK))
+        self.body.with(|body| (body.asked, body.barrier))
+    }
+
+    /// A change of the size waits or is under way.
+    pub(super) fn is_barrier(&self) -> bool {
+        // ORDER: Acquire: a request made before by the same caller is seen.
+        self.word.load(Ordering::Acquire) & u64::from(u32::MAX) == RESIZE
     }
 
     /// The actor: the request is dealt with.
     fn done(&self) {
+        drop(self.body.take());
         // ORDER: AcqRel: the next `ask` is ordered after what the actor did.
         self.word.fetch_and(!u64::from(u32::MAX), Ordering::AcqRel);
     }
@@ -153,6 +137,7 @@ impl Commons {
         if !looks {
             // An answer that a seek has not used yet is of the size before.
             slot.state.clear(flag::SIZE_KNOWN);
+            slot.moved();
         }
         self.post(slot, mail::META);
         Ok(())
@@ -216,6 +201,11 @@ impl Control {
             }
             // A write that lands meanwhile would be counted twice, or not at all.
             Asked::Size if self.busy.write => return,
+            // Of bytes in several places not even the writer's own offset says how far they reach.
+            Asked::Size if slot.write.scattered() > slot.written() && !self.poisoned => {
+                self.flush.target = self.flush.target.max(slot.write.accepted());
+                return;
+            }
             Asked::Size => Work::Size { handle },
             Asked::Stat => Work::FileStat { handle },
         };

@@ -30,13 +30,16 @@ pub(crate) mod note;
 pub(crate) mod offset;
 pub(crate) mod open;
 pub(crate) mod opener;
+pub(crate) mod places;
 pub(crate) mod poll;
 pub(crate) mod read;
+pub(crate) mod read_at;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod waiters;
 pub(crate) mod window;
 pub(crate) mod write;
+pub(crate) mod write_at;
 
 use crate::error::Error;
 use crate::fd::Fd;
@@ -46,6 +49,7 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, UnsafeCell};
 use control::Control;
 use meta::MetaRequest;
 use open::Request;
+use places::Places;
 use state::{Armed, Mail, Pending, State, Want};
 use window::ReadSide;
 use write::WriteSide;
@@ -83,6 +87,8 @@ pub(crate) struct Slot {
     pub(crate) handle: AtomicU32,
     pub(crate) meta: MetaRequest,
     request: AtomicPtr<Request>,
+    /// For reads by offset; made by the first that needs it, and kept for the next life.
+    places: AtomicPtr<Places>,
     dones: AtomicPtr<DoneNode>,
     /// The first error that nothing has healed. A short lock, only taken where a file has failed or ends.
     pub(crate) report: Mutex<Option<Box<Report>>>,
@@ -137,6 +143,7 @@ impl Slot {
             handle: AtomicU32::new(0),
             meta: MetaRequest::new(),
             request: AtomicPtr::new(std::ptr::null_mut()),
+            places: AtomicPtr::new(std::ptr::null_mut()),
             dones: AtomicPtr::new(std::ptr::null_mut()),
             report: Mutex::default(),
             control: UnsafeCell::new(Control::default()),

@@ -137,7 +137,8 @@ impl Commons {
 
     /// The end of the file with what is accepted; asks for the size unless an answer waits.
     fn end_of(&self, slot: &Slot, fd: Fd, caller: Caller) -> Result<u64> {
-        if slot.state.clear(flag::SIZE_KNOWN).has(flag::SIZE_KNOWN) {
+        let known = slot.state.clear(flag::SIZE_KNOWN).has(flag::SIZE_KNOWN);
+        if known && (slot.state.load().has(flag::POISONED) || slot.write.scattered() <= slot.written()) {
             let seen = slot.state.load();
             let (accepted, end) = slot.write.end();
             return Ok(if seen.has(flag::APPEND) {

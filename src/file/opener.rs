@@ -124,7 +124,7 @@ impl Commons {
     }
 
     /// Claims the cell after `current`, which is sealed or empty. `None`: somebody else has it, or things changed.
-    fn claim_next<'a>(
+    pub(super) fn claim_next<'a>(
         &self,
         slot: &'a Slot,
         fd: Fd,
@@ -179,10 +179,19 @@ impl Commons {
         };
         // ORDER: Relaxed: as above.
         slot.write.sequence.store(placement.sequence.wrapping_add(1), Ordering::Relaxed);
+        let moved = base != last.placement().base + u64::from(before.position());
+        if moved {
+            slot.write.scatter(placement.start);
+            slot.moved();
+        }
         let class = page.class();
         next.open(page.into_raw(), class, placement, caller == Caller::Owner);
         // ORDER: Release publishes the open cell; pairs with `WriteSide::current`.
         slot.write.current.store(current.wrapping_add(1), Ordering::Release);
+        if moved {
+            // Once more: between the two a read by offset may have been asked for with the old place in mind.
+            slot.moved();
+        }
         self.room_made(slot);
         Room::Again
     }
@@ -279,9 +288,18 @@ impl Commons {
         let last = cell.placement();
         let end = u64::from(before.position());
         let base = action(last.base + end);
+        let moved = base != last.base + end;
+        if moved {
+            slot.write.scatter(last.start + end);
+            slot.moved();
+        }
         next.mark(Placement { sequence: last.sequence, base, start: last.start + end });
         // ORDER: Release publishes the marked cell; pairs with `WriteSide::current`.
         slot.write.current.store(current.wrapping_add(1), Ordering::Release);
+        if moved {
+            // Once more, as in `open_next`.
+            slot.moved();
+        }
         self.room_made(slot);
         true
     }

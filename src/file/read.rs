@@ -73,7 +73,7 @@ impl Commons {
     }
 
     /// Another has the claim: an owning `File`, a reader at work, or the close.
-    fn refused_claim(&self, slot: &Slot, fd: Fd) -> ErrorKind {
+    pub(super) fn refused_claim(&self, slot: &Slot, fd: Fd) -> ErrorKind {
         let seen = slot.state.load();
         match seen.phase() {
             Phase::Opening | Phase::Open if !seen.is(fd) => ErrorKind::Stale,
@@ -219,7 +219,7 @@ impl Commons {
     }
 
     /// A refusal for want of the open is owed an event; see `refuse_unless_open`.
-    fn refuse_read_unless_open(&self, slot: &Slot, error: Error) -> Error {
+    pub(super) fn refuse_read_unless_open(&self, slot: &Slot, error: Error) -> Error {
         if error.is_would_block() {
             slot.want.set(want::READ);
             if slot.state.load().phase() != Phase::Opening {

@@ -42,6 +42,8 @@ pub(crate) struct WriteSide {
     /// The sequence number of the next page; the opener's.
     pub(super) sequence: AtomicU32,
     pub(crate) interval_ns: AtomicU64,
+    /// Accepted bytes up to and with the last step to another place: once they are written, what is not is one run.
+    scattered: AtomicU64,
 }
 
 /// Whether a call comes from the owning `File`.
@@ -62,6 +64,7 @@ impl WriteSide {
             class: AtomicU32::new(0),
             sequence: AtomicU32::new(1),
             interval_ns: AtomicU64::new(0),
+            scattered: AtomicU64::new(0),
         }
     }
 
@@ -80,6 +83,8 @@ impl WriteSide {
         self.sequence.store(1, Ordering::Relaxed);
         // ORDER: Relaxed: as above.
         self.interval_ns.store(interval_ns, Ordering::Relaxed);
+        // ORDER: Relaxed: as above.
+        self.scattered.store(0, Ordering::Relaxed);
         debug_assert!(self.sealed.is_empty(), "the last life wrote or dropped all its pages");
     }
 
@@ -113,6 +118,18 @@ impl WriteSide {
                 return (placement.start + position, placement.base + position);
             }
         }
+    }
+
+    /// The opener: bytes go on elsewhere than behind the `accepted` ones.
+    pub(super) fn scatter(&self, accepted: u64) {
+        // ORDER: Release: the opener's field; published by the cell or by `current`, which follow. Pairs with `scattered`.
+        self.scattered.store(accepted, Ordering::Release);
+    }
+
+    /// Accepted bytes after which what is accepted lies in one run.
+    pub(super) fn scattered(&self) -> u64 {
+        // ORDER: Acquire pairs with `scatter`; the caller has looked at `end` before.
+        self.scattered.load(Ordering::Acquire)
     }
 
     pub(crate) fn accepted(&self) -> u64 {

@@ -11,7 +11,7 @@ use crate::world::{Asked, Check, Flavour, Hand, No, Phase, World};
 
 impl World {
     /// An error that is no refusal: the first one stands, and comes from what the disk was told to do.
-    fn failed(&mut self, at: usize, what: &str, no: No) -> Check {
+    pub fn failed(&mut self, at: usize, what: &str, no: No) -> Check {
         let known = self.hands[at].poison.clone();
         match known {
             Some(known) => ensure!(known == no, "{what}: the first error was {known:?}, now it is {no:?}"),
@@ -25,12 +25,12 @@ impl World {
     }
 
     /// A call was answered, so the file is open, whether or not the event was seen.
-    fn answered(&mut self, at: usize) -> Check {
+    pub fn answered(&mut self, at: usize) -> Check {
         if self.hands[at].phase == Phase::Opening { self.opened(at) } else { Ok(()) }
     }
 
     /// Whether the call finds the file being opened, or its open failed; then nothing else is to be checked.
-    fn is_early<T>(&mut self, at: usize, answer: &Result<T, No>) -> bool {
+    pub fn is_early<T>(&mut self, at: usize, answer: &Result<T, No>) -> bool {
         let hand = &mut self.hands[at];
         if hand.phase != Phase::Opening {
             return false;
@@ -412,14 +412,14 @@ impl World {
 }
 
 /// What was read is what the file holds there; nothing is read only at its end.
-fn is_right(content: &[u8], (offset, read): (usize, &[u8]), asked: usize) -> bool {
+pub fn is_right(content: &[u8], (offset, read): (usize, &[u8]), asked: usize) -> bool {
     if read.is_empty() {
         return asked == 0 || offset >= content.len();
     }
     content.get(offset..offset + read.len()) == Some(read)
 }
 
-fn first_wrong(content: &[u8], (offset, read): (usize, &[u8])) -> String {
+pub fn first_wrong(content: &[u8], (offset, read): (usize, &[u8])) -> String {
     let wrong = read.iter().zip(content.iter().skip(offset)).position(|(is, should)| is != should);
     wrong.map(|at| format!("; the first wrong one is {at}")).unwrap_or_default()
 }

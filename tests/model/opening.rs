@@ -285,6 +285,7 @@ fn unopened(number: u64, target: usize, options: OpenOptions) -> Hand {
         accepted: 0,
         offset: 0,
         owed_read: false,
+        read_at: None,
         owed_write: false,
         asked: None,
         spare: false,

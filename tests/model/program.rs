@@ -83,8 +83,10 @@ impl World {
             return self.read(at, 1000).map(|_| ());
         }
         match self.random.below(100) {
-            0..=34 => self.call_write(at),
-            35..=57 => self.call_read(at),
+            0..=27 => self.call_write(at),
+            28..=34 => self.call_write_at(at),
+            35..=49 => self.call_read(at),
+            50..=57 => self.call_read_at(at),
             58..=67 => self.call_seek(at),
             68..=73 => self.call_sync(at),
             74..=79 => self.call_poll(at),

@@ -101,6 +101,8 @@ pub struct Hand {
     pub accepted: u64,
     pub offset: u64,
     pub owed_read: bool,
+    /// Where the last read by offset was refused.
+    pub read_at: Option<usize>,
     pub owed_write: bool,
     pub asked: Option<Asked>,
     /// An event of an earlier request may still come; one came while it might.
