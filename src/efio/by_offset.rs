@@ -5,6 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use crate::efio::Efio;
 use crate::error::{Operation, Result};
 use crate::fd::Fd;
+use crate::file::read_at::read_vectored;
 use crate::file::write::Caller;
 use crate::job::Handle;
 
@@ -15,11 +16,11 @@ impl Efio {
     ///
     /// As [`ef_read`](Self::ef_read); what was copied before an error counts, and the next call tells of it.
     pub fn ef_readv(&self, fd: Fd, into: &mut [IoSliceMut<'_>]) -> Result<usize> {
-        let engine = self.check(Operation::Read)?;
+        self.check(Operation::Read)?;
         if into.iter().all(|slice| slice.is_empty()) {
             return self.ef_read(fd, &mut []);
         }
-        engine.commons.read_vectored(into, |slice, _| self.ef_read(fd, slice))
+        read_vectored(into, |slice, _| self.ef_read(fd, slice))
     }
 
     /// As [`ef_write`](Self::ef_write) of all buffers one behind the other: up to `whole_write` bytes together are taken
@@ -99,13 +100,11 @@ impl Efio {
     ///
     /// As [`ef_read_at`](Self::ef_read_at), for the first buffer; the count ends where a later one would block.
     pub fn ef_readv_at(&self, fd: Fd, into: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
-        let engine = self.check(Operation::Read)?;
+        self.check(Operation::Read)?;
         if into.iter().all(|slice| slice.is_empty()) {
             return self.ef_read_at(fd, &mut [], offset);
         }
-        engine
-            .commons
-            .read_vectored(into, |slice, done| self.ef_read_at(fd, slice, offset.saturating_add(done)))
+        read_vectored(into, |slice, done| self.ef_read_at(fd, slice, offset.saturating_add(done)))
     }
 
     /// Has `bytes` written at `offset`, which moves no offset of the file, and returns how many were taken. They reach the

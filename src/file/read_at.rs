@@ -29,29 +29,28 @@ use super::window::Reader;
 use super::write::{Caller, page_start};
 use super::write_at::OFFSET_END;
 
-impl Commons {
-    /// `ef_readv`: reads into one slice after the other, as long as each is filled.
-    pub(crate) fn read_vectored(
-        &self,
-        into: &mut [IoSliceMut<'_>],
-        mut read: impl FnMut(&mut [u8], u64) -> Result<usize>,
-    ) -> Result<usize> {
-        let mut total = 0;
-        for slice in into.iter_mut().filter(|slice| !slice.is_empty()) {
-            match read(slice, total as u64) {
-                Ok(bytes) => {
-                    total += bytes;
-                    if bytes < slice.len() {
-                        break;
-                    }
+/// `ef_readv`: reads into one slice after the other, as long as each is filled.
+pub(crate) fn read_vectored(
+    into: &mut [IoSliceMut<'_>],
+    mut read: impl FnMut(&mut [u8], u64) -> Result<usize>,
+) -> Result<usize> {
+    let mut total = 0;
+    for slice in into.iter_mut().filter(|slice| !slice.is_empty()) {
+        match read(slice, total as u64) {
+            Ok(bytes) => {
+                total += bytes;
+                if bytes < slice.len() {
+                    break;
                 }
-                Err(_) if total > 0 => break,
-                Err(error) => return Err(error),
             }
+            Err(_) if total > 0 => break,
+            Err(error) => return Err(error),
         }
-        Ok(total)
     }
+    Ok(total)
+}
 
+impl Commons {
     /// `ef_read_at` by descriptor.
     pub(crate) fn read_at(
         &self,

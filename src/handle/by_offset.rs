@@ -3,6 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 
 use crate::error::{Operation, Result};
+use crate::file::read_at::read_vectored;
 use crate::file::write::Caller;
 use crate::job::Handle;
 
@@ -33,12 +34,11 @@ impl File {
     ///
     /// As [`Efio::ef_readv_at`](crate::Efio::ef_readv_at).
     pub fn read_vectored_at(&mut self, into: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
-        let efio = self.efio.clone();
         if into.iter().all(|slice| slice.is_empty()) {
             return self.read_at(&mut [], offset);
         }
         let read = |slice: &mut [u8], done: u64| self.read_at(slice, offset.saturating_add(done));
-        efio.engine().commons.read_vectored(into, read)
+        read_vectored(into, read)
     }
 
     /// Has bytes written at `offset`, in the order of all writes: see [`Efio::ef_write_at`](crate::Efio::ef_write_at).
