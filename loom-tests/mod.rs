@@ -10,6 +10,7 @@ mod counter;
 mod ending;
 mod event_count;
 mod fence;
+mod lending;
 mod life;
 mod mail;
 mod mcs_lock;

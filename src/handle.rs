@@ -27,9 +27,11 @@ use crate::sync::light_fence;
 mod blocking;
 mod by_offset;
 mod front;
+mod lend;
 
 pub use blocking::Blocking;
 use front::Front;
+pub use lend::{ReadLend, WriteLend};
 
 /// One open file, owned: its offset, its reads and its writes are this value's alone.
 ///
@@ -261,7 +263,13 @@ impl File {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len());
             prefetch_next(start, bytes.len());
         }
-        self.page.position += bytes.len() as u32;
+        self.publish(bytes.len());
+    }
+
+    /// Bytes behind the position are the file's from here on.
+    #[inline]
+    fn publish(&mut self, bytes: usize) {
+        self.page.position += bytes as u32;
         let slot = self.slot();
         slot.write.cell(self.page.cell).owner_publish(self.page.high, self.page.position);
         light_fence();
@@ -297,12 +305,7 @@ impl File {
                 taken += step;
                 continue;
             }
-            let (slot, commons) = (self.slot(), self.commons());
-            commons.give_up_page(slot);
-            commons.seal(slot, slot.write.cell(slot.write.current()), self.fd.generation());
-            let found = commons.open_next(slot, self.fd, slot.write.current(), left, Caller::Owner);
-            if !patience.try_again(commons, slot, found) {
-                self.look_at_page();
+            if !self.next_page(left, &mut patience) {
                 return if taken > 0 {
                     Ok(taken)
                 } else {
@@ -310,6 +313,19 @@ impl File {
                 };
             }
         }
+    }
+
+    /// Goes on to a page for `bytes` bytes; false when none is to be had, and an event follows.
+    fn next_page(&mut self, bytes: usize, patience: &mut Patience) -> bool {
+        let (slot, commons) = (self.slot(), self.commons());
+        commons.give_up_page(slot);
+        commons.seal(slot, slot.write.cell(slot.write.current()), self.fd.generation());
+        let found = commons.open_next(slot, self.fd, slot.write.current(), bytes, Caller::Owner);
+        let goes_on = patience.try_again(commons, slot, found);
+        if !goes_on {
+            self.look_at_page();
+        }
+        goes_on
     }
 
     /// Reads the cell anew: the page that is open for this owner, or none.

@@ -112,7 +112,7 @@ pub use engine::notify::Wake;
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use event::{Event, Events, Progress, Readiness};
 pub use fd::Fd;
-pub use handle::{Blocking, File};
+pub use handle::{Blocking, File, ReadLend, WriteLend};
 pub use inbox::Inbox;
 pub use loop_signal::LoopSignal;
 #[cfg(feature = "sim")]

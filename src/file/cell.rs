@@ -4,8 +4,9 @@
 //! word     generation:32 | flags:3 | page:2 | writers:6 | position:21
 //!
 //! EMPTY ──claim──► OPENING ──open──► OPEN ──seal──► OPEN|SEALED ──writers 0──► EMPTY (position kept)
-//!   ▲                 │
-//!   └────── undo ─────┘
+//!   ▲                 │               │ ▲               ▲
+//!   └────── undo ─────┘          lend ▼ │ give_back     │
+//!                                    OPEN|LENT ─────────┘
 //! ```
 //!
 //! - *Reserve* is one compare-exchange: it checks generation, OPEN and not SEALED, moves the position and counts the
@@ -14,6 +15,8 @@
 //! - The one who brings the writers of a sealed cell to 0 is its *completer* and takes the page out; the one who seals
 //!   a cell without writers is it at once. So there is exactly one.
 //! - OPENING is a right of one thread: it fills in the plain fields, then publishes them by OPEN.
+//! - LENT gives the room above the position to one caller, who alone changes the word until it gives the room back. What
+//!   lies below stands still meanwhile, so the flusher goes on. (The bit is OPENING's: a page is never being opened twice.)
 //! - The position stays in the word after completion: the next opener reads from it where this page ended.
 //!
 //! An owning `File` writes the word by plain stores, since no one else moves its position: see
@@ -30,6 +33,8 @@ const PAGE: u64 = 3 << PAGE_SHIFT;
 const PAGE_SHIFT: u32 = 27;
 const SEALED: u64 = 1 << 29;
 const OPENING: u64 = 1 << 30;
+/// Of an open page: the room above its position is lent.
+const LENT: u64 = OPENING;
 /// The page is the owning `File`'s alone.
 const OWNER: u64 = 1 << 31;
 const FLAGS: u64 = PAGE | SEALED | OPENING | OWNER;
@@ -71,7 +76,12 @@ impl Word {
     /// Takes writes by descriptor.
     #[inline]
     pub(crate) const fn takes_writes(self) -> bool {
-        self.is_open() && self.0 & (SEALED | OWNER) == 0
+        self.is_open() && self.0 & (SEALED | OWNER | LENT) == 0
+    }
+
+    /// Its page is open, and the room in it is lent.
+    pub(crate) const fn is_lent(self) -> bool {
+        self.is_open() && self.0 & LENT != 0
     }
 
     /// Is the open page of an owning `File`.
@@ -102,6 +112,22 @@ pub(crate) enum Reserve {
     NotOpen,
     /// 63 writers are at work in this page.
     Crowded,
+}
+
+/// What asking for the room of a page came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Lend {
+    /// The room above the position is the caller's until it gives it back.
+    Granted,
+    /// The handle belongs to another life of the slot.
+    Stale,
+    /// The page has less room.
+    Full,
+    /// There is no page open here, or it is lent already.
+    NotOpen,
+    /// A writer is at work in the page.
+    Busy,
 }
 
 /// Whether the caller has become the completer of the cell.
@@ -241,6 +267,42 @@ impl Cell {
         if before.writers() == 1 && before.0 & SEALED != 0 { Completer::Yes } else { Completer::No }
     }
 
+    /// Takes the room above the position, of `least` bytes or more, for one caller.
+    pub(crate) fn lend(&self, generation: u32, least: usize) -> Lend {
+        let mut seen = self.load();
+        loop {
+            if seen.generation() != generation {
+                return Lend::Stale;
+            }
+            if !seen.takes_writes() {
+                return Lend::NotOpen;
+            }
+            if ((seen.capacity() - seen.position()) as usize) < least {
+                return Lend::Full;
+            }
+            // A writer that left a lent page would have nobody to tell that the page is quiet.
+            if seen.writers() > 0 {
+                return Lend::Busy;
+            }
+            // ORDER: AcqRel: sees the page and the commits before it, which `give_back` passes on.
+            match self.word.compare_exchange_weak(seen.0, seen.0 | LENT, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Lend::Granted,
+                Err(now) => seen = Word(now),
+            }
+        }
+    }
+
+    /// The borrower gives the room back, the first `bytes` of it filled. With `seal` no more is taken here, and the caller
+    /// is the completer.
+    pub(crate) fn give_back(&self, bytes: u32, seal: bool) {
+        let word = self.load();
+        debug_assert!(word.is_lent() && word.position() + bytes <= word.capacity(), "only what was lent");
+        let next = (word.0 & !LENT | if seal { SEALED } else { 0 }) + u64::from(bytes);
+        // ORDER: Release publishes the bytes to whoever acquires the word; the borrower alone changes it while it is lent.
+        self.word.store(next, Ordering::Release);
+    }
+
     /// Closes the cell to further writes. `None`: there was no page open to seal.
     pub(crate) fn seal(&self, generation: u32) -> Option<Completer> {
         let mut seen = self.load();
@@ -276,7 +338,7 @@ impl Cell {
     /// by the next one, whose word this leaves alone.
     pub(crate) fn undo(&self, generation: u32) {
         let mut seen = self.load();
-        while seen.generation() == generation && seen.0 & OPENING != 0 {
+        while seen.generation() == generation && seen.0 & OPENING != 0 && !seen.is_open() {
             // ORDER: AcqRel: gives the right to the next `claim`.
             match self.word.compare_exchange_weak(
                 seen.0,
@@ -299,6 +361,15 @@ impl Cell {
 
     /// OPENING → OPEN with a page.
     pub(crate) fn open(&self, page: *mut u8, class: Class, placement: Placement, owner: bool) {
+        self.open_as(page, class, placement, if owner { OWNER } else { 0 });
+    }
+
+    /// OPENING → OPEN with a page whose room is the opener's own until it gives it back.
+    pub(crate) fn open_lent(&self, page: *mut u8, class: Class, placement: Placement) {
+        self.open_as(page, class, placement, LENT);
+    }
+
+    fn open_as(&self, page: *mut u8, class: Class, placement: Placement, flags: u64) {
         self.place(placement);
         // ORDER: Relaxed: published by the Release below.
         self.page.store(page, Ordering::Relaxed);
@@ -307,7 +378,7 @@ impl Cell {
         let generation = u64::from(self.load().generation()) << 32;
         let size = (class as u64 + 1) << PAGE_SHIFT;
         // ORDER: Release publishes page, capacity and placement to `reserve`; no one else changes the word under OPENING.
-        self.word.store(generation | size | if owner { OWNER } else { 0 }, Ordering::Release);
+        self.word.store(generation | size | flags, Ordering::Release);
     }
 
     /// The completer takes the page out: its place, its capacity, its length.

@@ -238,7 +238,7 @@ impl Control {
             bits |= Readiness::SYNCED;
             self.sync.settle_all();
         }
-        if slot.want.take(want::WRITE | want::TURN) != 0 {
+        if slot.want.take(want::WRITE | want::TURN | want::LEND) != 0 {
             bits |= Readiness::WRITABLE;
         }
         if slot.read.take_want() || slot.places().is_some_and(Places::take_want) {

@@ -22,6 +22,7 @@ use crate::page::Page;
 use crate::sync::Ordering;
 
 use super::Slot;
+use super::cell::Cell;
 use super::commons::Commons;
 use super::control::{Control, Polled};
 use super::note::{GRANULE, Sealed};
@@ -167,20 +168,16 @@ impl Control {
         let whole = distance(self.flush.next, sequence) as usize == self.flush.pages.len();
         let covered = slot.written() + gathering.bytes() as u64;
         if whole && covered < self.flush.target {
-            match quiet_part(&slot.write, sequence) {
-                Quiet::Part(part) => {
-                    gathering.add(&part, used);
-                }
-                Quiet::Busy => {
-                    // A page that is never quiet is sealed, so that its writers end.
-                    let generation = slot.state.load().generation();
-                    for cell in &slot.write.cells {
-                        if cell.placement().sequence == sequence {
-                            commons.seal(slot, cell, generation);
-                        }
+            loop {
+                match quiet_part(&slot.write, sequence) {
+                    Quiet::Part(part) => {
+                        gathering.add(&part, used);
                     }
+                    // It was lent as its writers left, so it is quiet now.
+                    Quiet::Busy if !seal_page(slot, commons, sequence) => continue,
+                    Quiet::Busy | Quiet::None => {}
                 }
-                Quiet::None => {}
+                break;
             }
         }
         (gathering.slices, gathering.base)
@@ -359,6 +356,17 @@ impl Control {
 /// How far `number` lies ahead of `next`; numbers wrap.
 const fn distance(next: u32, number: u32) -> u32 {
     number.wrapping_sub(next)
+}
+
+/// Seals a page that is never quiet, so that its writers end. False: it is lent meanwhile, and cannot be.
+fn seal_page(slot: &Slot, commons: &Commons, sequence: u32) -> bool {
+    let generation = slot.state.load().generation();
+    let of_page = |cell: &&Cell| cell.placement().sequence == sequence;
+    slot.write.cells.iter().filter(of_page).all(|cell| {
+        commons.seal(slot, cell, generation);
+        let word = cell.load();
+        !word.is_lent() && !word.takes_writes()
+    })
 }
 
 fn give_back(slot: &Slot, commons: &Commons, raw: *mut u8) {

@@ -25,6 +25,7 @@ pub(crate) mod events;
 pub(crate) mod fill;
 pub(crate) mod flush;
 pub(crate) mod lease;
+pub(crate) mod lend;
 pub(crate) mod meta;
 pub(crate) mod note;
 pub(crate) mod offset;

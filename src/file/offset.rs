@@ -14,7 +14,7 @@ use crate::fd::Fd;
 use super::Slot;
 use super::commons::Commons;
 use super::meta::Asked;
-use super::opener::{Patience, Room};
+use super::opener::Patience;
 use super::state::{Phase, flag, want};
 use super::window::Reader;
 use super::write::Caller;
@@ -60,9 +60,7 @@ impl Commons {
                 slot.state.clear(flag::WRITING);
                 end
             });
-            if moved {
-                return true;
-            }
+            let Err(room) = moved else { return true };
             let seen = slot.state.load();
             if !seen.has(flag::WRITING) {
                 return true;
@@ -74,7 +72,7 @@ impl Commons {
                 return true;
             }
             slot.want.set(want::READ);
-            if !patience.try_again(self, slot, Room::Contended) {
+            if !patience.try_again(self, slot, room.or_contended()) {
                 return false;
             }
         }
@@ -219,13 +217,11 @@ impl Commons {
                 offset = target(here);
                 offset.unwrap_or(here)
             });
-            if moved {
-                return offset.map(Ok);
-            }
+            let Err(room) = moved else { return offset.map(Ok) };
             if let Some(error) = super::write::refusal(slot, slot.state.load(), fd, caller) {
                 return Some(Err(error));
             }
-            if !patience.try_again(self, slot, Room::Contended) {
+            if !patience.try_again(self, slot, room.or_contended()) {
                 return Some(Err(Error::would_block(Operation::Seek, fd)));
             }
         }

@@ -187,7 +187,7 @@ impl Commons {
         let rebound = slot.pending.begin(generation, op, inbox);
         self.settle_rebound(rebound);
         // PAGE stays: the slot may still stand in the queue for pages from its last life.
-        slot.want.take(want::WRITE | want::TURN | want::READ | want::FILL | want::SHUT);
+        slot.want.take(want::WRITE | want::TURN | want::LEND | want::READ | want::FILL | want::SHUT);
         slot.set_written(0);
         slot.set_durable(0);
         slot.set_size(0);

@@ -35,6 +35,17 @@ pub(crate) enum Room {
     PoolEmpty,
     /// A reader is at work with the offset that both sides share.
     OffsetTaken,
+    /// The append end is lent.
+    Lent,
+    /// A page was opened, and its room is the caller's: the answer to a lend alone.
+    Yours,
+}
+
+impl Room {
+    /// As the answer to one who only moves the place, which changes too often for it to try without end.
+    pub(crate) fn or_contended(self) -> Self {
+        if self == Self::Lent { self } else { Self::Contended }
+    }
 }
 
 /// How long a call goes on looking for room: a short spin, then one look after it has left word.
@@ -66,6 +77,7 @@ impl Patience {
         let word = match room {
             Room::PoolEmpty => want::WRITE | want::PAGE,
             Room::Contended => want::TURN,
+            Room::Lent => want::LEND,
             _ => want::WRITE,
         };
         if self.asked & word == word {
@@ -106,10 +118,15 @@ impl Commons {
         self.tell_refused(slot, 0);
     }
 
+    /// Tells those who were refused while the append end was lent, and the actor if it waits for the cell.
+    pub(crate) fn lend_over(&self, slot: &Slot) {
+        self.tell_refused(slot, want::LEND);
+    }
+
     fn tell_refused(&self, slot: &Slot, room: u32) {
         let taken = slot.want.take(room | want::TURN | want::READ | want::SHUT);
         let mut bits = Readiness::NONE;
-        if taken & (want::WRITE | want::TURN) != 0 {
+        if taken & (want::WRITE | want::TURN | want::LEND) != 0 {
             bits |= Readiness::WRITABLE;
         }
         if taken & want::READ != 0 {
@@ -123,17 +140,22 @@ impl Commons {
         }
     }
 
-    /// Claims the cell after `current`, which is sealed or empty. `None`: somebody else has it, or things changed.
+    /// Claims the cell after `current`, which is sealed or empty. Else somebody has it, or things changed.
     pub(super) fn claim_next<'a>(
         &self,
         slot: &'a Slot,
         fd: Fd,
         current: u32,
         caller: Caller,
-    ) -> Option<(&'a Cell, Word)> {
+    ) -> Result<(&'a Cell, Word), Room> {
+        // Seen before the claim: one that is given back tells the refused, who would try again all the while.
+        if slot.write.cell(current).load().is_lent() {
+            return Err(Room::Lent);
+        }
         let next = slot.write.cell(current.wrapping_add(1));
+        let refused = || if slot.write.current() == current { Room::Contended } else { Room::Again };
         if !next.claim(fd.generation()) {
-            return None;
+            return Err(refused());
         }
         // A read-modify-write of the state: either the closer's own comes later and meets this claim, or this sees it.
         let seen = slot.state.set(0);
@@ -141,19 +163,30 @@ impl Commons {
         let may = refusal(slot, seen, fd, caller).is_none()
             && slot.write.current() == current
             && !before.takes_writes()
-            && !before.is_owners();
+            && !before.is_owners()
+            && !before.is_lent();
         if may {
-            return Some((next, before));
+            return Ok((next, before));
         }
         next.undo(fd.generation());
         self.turn_over(slot);
-        None
+        Err(refused())
     }
 
     /// Opens the page after `current`.
     pub(crate) fn open_next(&self, slot: &Slot, fd: Fd, current: u32, len: usize, caller: Caller) -> Room {
-        let Some((next, before)) = self.claim_next(slot, fd, current, caller) else {
-            return if slot.write.current() == current { Room::Contended } else { Room::Again };
+        self.open_page(slot, fd, current, len, caller, false)
+    }
+
+    /// Opens the page after `current` with at least `len` bytes, for the caller alone.
+    pub(crate) fn open_to_lend(&self, slot: &Slot, fd: Fd, current: u32, len: usize) -> Room {
+        self.open_page(slot, fd, current, len, Caller::Descriptor, true)
+    }
+
+    fn open_page(&self, slot: &Slot, fd: Fd, current: u32, len: usize, caller: Caller, lend: bool) -> Room {
+        let (next, before) = match self.claim_next(slot, fd, current, caller) {
+            Ok(claimed) => claimed,
+            Err(room) => return room,
         };
         let last = slot.write.cell(current);
         // A page that grew full belongs to a file that deserves a larger one.
@@ -185,7 +218,11 @@ impl Commons {
             slot.moved();
         }
         let class = page.class();
-        next.open(page.into_raw(), class, placement, caller == Caller::Owner);
+        if lend {
+            next.open_lent(page.into_raw(), class, placement);
+        } else {
+            next.open(page.into_raw(), class, placement, caller == Caller::Owner);
+        }
         // ORDER: Release publishes the open cell; pairs with `WriteSide::current`.
         slot.write.current.store(current.wrapping_add(1), Ordering::Release);
         if moved {
@@ -193,7 +230,7 @@ impl Commons {
             slot.moved();
         }
         self.room_made(slot);
-        Room::Again
+        if lend { Room::Yours } else { Room::Again }
     }
 
     /// The page was had, the offset was not.
@@ -269,22 +306,25 @@ impl Commons {
     }
 
     /// Moves the place where the next page begins, under the opener's right; `action` gets the old offset and gives the
-    /// new one. False: somebody else has the right, or the file takes no writes.
-    #[must_use]
+    /// new one.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else has the right, or the file takes no writes.
     pub(crate) fn move_place(
         &self,
         slot: &Slot,
         fd: Fd,
         caller: Caller,
         action: impl FnOnce(u64) -> u64,
-    ) -> bool {
+    ) -> Result<(), Room> {
         let current = slot.write.current();
         let cell = slot.write.cell(current);
         self.seal(slot, cell, fd.generation());
         if caller == Caller::Owner && cell.owner_seal() {
             self.hand_over(slot, cell);
         }
-        let Some((next, before)) = self.claim_next(slot, fd, current, caller) else { return false };
+        let (next, before) = self.claim_next(slot, fd, current, caller)?;
         let last = cell.placement();
         let end = u64::from(before.position());
         let base = action(last.base + end);
@@ -301,6 +341,6 @@ impl Commons {
             slot.moved();
         }
         self.room_made(slot);
-        true
+        Ok(())
     }
 }

@@ -42,6 +42,9 @@ impl Commons {
     fn has_room(&self, slot: &Slot) -> bool {
         let cell = slot.write.cell(slot.write.current());
         let word = cell.load();
+        if word.is_lent() {
+            return false;
+        }
         if word.is_open() && word.position() < cell.capacity() {
             return true;
         }
@@ -111,8 +114,17 @@ impl Commons {
         if seen.has(flag::OWNED) {
             return refuse(ErrorKind::Busy);
         }
+        if slot.write.is_lent() {
+            return refuse(ErrorKind::Busy);
+        }
         let Some(reader) = slot.read.claim() else { return refuse(ErrorKind::Busy) };
         match slot.state.set_if(fd, flag::OWNED, flag::OWNED) {
+            Ok(_) if slot.write.is_lent() => {
+                // A lend that comes after the flag sees it, and gives the page back.
+                slot.state.clear_if(fd, flag::OWNED);
+                self.release_reader(slot, reader.release());
+                refuse(ErrorKind::Busy)
+            }
             Ok(_) => {
                 reader.keep();
                 self.seal(slot, slot.write.cell(slot.write.current()), fd.generation());

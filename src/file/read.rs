@@ -151,9 +151,15 @@ impl Commons {
         }
     }
 
-    /// The owner waits for something to lend: true when there is, false at the end of the file.
-    pub(crate) fn fill_front(&self, slot: &Slot, fd: Fd, reader: &mut Reader<'_>) -> Result<bool> {
-        self.check_read(slot, fd, reader, Caller::Owner)?;
+    /// Sees to it that there are bytes to lend: true when there are, false at the end of the file.
+    pub(crate) fn fill_front(
+        &self,
+        slot: &Slot,
+        fd: Fd,
+        reader: &mut Reader<'_>,
+        caller: Caller,
+    ) -> Result<bool> {
+        self.check_read(slot, fd, reader, caller)?;
         loop {
             let cursor = reader.place().cursor;
             match reader.front(|page| self.drop_window_page(page)) {

@@ -318,6 +318,8 @@ pub(crate) mod want {
     pub(crate) const FILL: u32 = 1 << 3;
     /// A write was refused because another thread was at work with the cells.
     pub(crate) const TURN: u32 = 1 << 5;
+    /// A write or a seek was refused because the append end was lent.
+    pub(crate) const LEND: u32 = 1 << 6;
     /// The actor waits for a cell that somebody is opening, to shut it.
     pub(crate) const SHUT: u32 = 1 << 4;
 }

@@ -251,6 +251,20 @@ impl Reader<'_> {
         (front.epoch == epoch).then_some(front)
     }
 
+    /// What lies `at` places behind the front, if it continues the bytes of the front: of the same epoch, with no end and
+    /// no error between.
+    pub(crate) fn behind_front(&mut self, at: usize) -> Option<Filled> {
+        let epoch = self.place().epoch;
+        let look = |at| {
+            // SAFETY: the claim makes this the only consumer; the value is copied before anything else happens.
+            let filled = unsafe { *self.side.ring.nth(at)?.as_ptr() };
+            (filled.epoch == epoch).then_some(filled)
+        };
+        let before = look(at.checked_sub(1)?)?;
+        let plain = !before.end && before.errno == 0;
+        look(at).filter(|filled| plain && filled.len > 0 && !filled.page.is_null())
+    }
+
     /// Takes the oldest thing out of the window.
     pub(crate) fn pop(&mut self) -> Option<Filled> {
         self.place().cursor = 0;

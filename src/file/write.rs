@@ -132,6 +132,11 @@ impl WriteSide {
         self.scattered.load(Ordering::Acquire)
     }
 
+    /// The append end is lent to a caller by descriptor.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.cells.iter().any(|cell| cell.load().is_lent())
+    }
+
     pub(crate) fn accepted(&self) -> u64 {
         self.end().0
     }

@@ -108,9 +108,9 @@ impl Commons {
             let room = match filled.take().map_or_else(|| self.fill_page(slot, from, total), Ok) {
                 Ok(ready) => match self.put_page(slot, fd, offset, caller, ready) {
                     Ok(len) => break Ok(len),
-                    Err(ready) => {
+                    Err((ready, room)) => {
                         filled = Some(ready);
-                        Room::Contended
+                        room.or_contended()
                     }
                 },
                 Err(room) => {
@@ -193,9 +193,12 @@ impl Commons {
         offset: u64,
         caller: Caller,
         filled: Filled,
-    ) -> std::result::Result<usize, Filled> {
+    ) -> std::result::Result<usize, (Filled, Room)> {
         let current = self.seal_current(slot, fd, caller);
-        let Some((next, before)) = self.claim_next(slot, fd, current, caller) else { return Err(filled) };
+        let (next, before) = match self.claim_next(slot, fd, current, caller) {
+            Ok(claimed) => claimed,
+            Err(room) => return Err((filled, room)),
+        };
         let last = slot.write.cell(current).placement();
         let position = u64::from(before.position());
         let start = last.start + position;

@@ -109,7 +109,7 @@ impl File {
                 // this owner's, until a call with `&mut self`, which the borrow of the result excludes.
                 return Ok(unsafe { std::slice::from_raw_parts(start, len) });
             }
-            let found = self.commons().fill_front(self.slot(), self.fd, &mut reader);
+            let found = self.commons().fill_front(self.slot(), self.fd, &mut reader, Caller::Owner);
             reader.keep();
             self.forget_page();
             if !found? {

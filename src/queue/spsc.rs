@@ -141,6 +141,26 @@ impl<T, const N: usize> Ring<T, N> {
         }))
     }
 
+    /// The value `at` places behind the oldest, which stays in its cell as that of [`front`](Self::front) does.
+    ///
+    /// # Safety
+    ///
+    /// As for [`front`](Self::front): the pointer is used only until the value is popped.
+    #[must_use]
+    pub unsafe fn nth(&self, at: usize) -> Option<NonNull<T>> {
+        // ORDER: Relaxed; head is this thread's own.
+        let head = self.head.load(Ordering::Relaxed);
+        // ORDER: Acquire pairs with the Release half of the swap in `push`: the value is written.
+        let tail = self.state.load(Ordering::Acquire) >> 1;
+        if at >= distance(head, tail) {
+            return None;
+        }
+        Some(self.cell(head.wrapping_add(at as u32)).with_mut(|cell| {
+            // SAFETY: `cell` comes from a reference, so it is not null.
+            unsafe { NonNull::new_unchecked(cell).cast::<T>() }
+        }))
+    }
+
     /// Takes the oldest value out of its cell.
     ///
     /// # Safety
@@ -258,6 +278,11 @@ mod tests {
             assert_eq!(ring.push(3), Err(3));
             assert!(ring.is_full() && !ring.want());
             assert_eq!(*ring.front().unwrap().as_ref(), 1);
+            assert_eq!(
+                (ring.nth(0).map(|value| *value.as_ref()), ring.nth(1).map(|value| *value.as_ref())),
+                (Some(1), Some(2))
+            );
+            assert!(ring.nth(2).is_none());
             assert_eq!((ring.pop(), ring.pop(), ring.pop()), (Some(1), Some(2), None));
         }
         assert!(ring.is_empty());

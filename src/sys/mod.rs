@@ -28,6 +28,9 @@ pub mod sim;
 mod tests;
 pub(crate) mod threads;
 
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use crate::error::Operation;
 use crate::job::{Done, Fault, Folder, Handle, Job, Name};
 use call::{Answer, Disk, again, during};
@@ -124,6 +127,22 @@ impl Platform {
             Self::Os => open_folder(&Os::new(), name),
             #[cfg(feature = "sim")]
             Self::Sim(sim) => open_folder(sim, name),
+        }
+    }
+}
+
+/// One read(2) from a descriptor of the program's own, into memory that need not be initialised; an interrupted one is
+/// made again.
+pub(crate) fn receive(from: BorrowedFd<'_>, into: &mut [MaybeUninit<u8>]) -> std::io::Result<usize> {
+    loop {
+        match raw::receive(from.as_raw_fd(), into) {
+            Ok(bytes) => return Ok(bytes),
+            Err(errno) => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                if error.kind() != std::io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
         }
     }
 }

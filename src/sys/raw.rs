@@ -118,6 +118,13 @@ pub(super) fn read(descriptor: i32, into: &Slices, offset: u64) -> Answer<usize>
     count(unsafe { preadv(descriptor, list.as_ptr(), used, offset) })
 }
 
+/// From the place where the descriptor stands.
+pub(super) fn receive(descriptor: i32, into: &mut [MaybeUninit<u8>]) -> Answer<usize> {
+    let bytes = into.len().min(TRANSFER_MAX);
+    // SAFETY: `into` is borrowed mutably for the call, and the kernel only writes to it.
+    count(unsafe { libc::read(descriptor, into.as_mut_ptr().cast(), bytes) })
+}
+
 #[cfg(target_os = "linux")]
 pub(super) fn read_nowait(descriptor: i32, offset: u64, into: &mut [u8]) -> Answer<usize> {
     let offset = off_t::try_from(offset).map_err(|_| libc::EINVAL)?;

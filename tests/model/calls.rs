@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 
-use efio::{ErrorKind, Readiness};
+use efio::{Efio, ErrorKind, Fd, Readiness, WriteLend};
 
 use crate::ensure;
 use crate::random::{POOL, source};
@@ -52,8 +52,19 @@ impl World {
     pub fn write(&mut self, at: usize, len: usize) -> Result<Result<usize, No>, String> {
         let source = source(&mut self.random, len);
         let bytes = &POOL[source..source + len];
+        let lend = len <= self.whole_write && self.random.chance(30);
         let hand = &mut self.hands[at];
         let answer = match hand.file.as_mut() {
+            file if lend => {
+                let meanwhile = self.random.below(4);
+                match file {
+                    Some(file) => fill(file.lend_write(len), bytes, || ()),
+                    None => {
+                        let (efio, fd) = (&self.efio, hand.fd);
+                        fill(efio.ef_lend_write(fd, len), bytes, || try_meanwhile(efio, fd, meanwhile))
+                    }
+                }
+            }
             Some(file) if self.random.chance(50) => file.write(bytes).map_err(No::from),
             Some(file) => file.append(bytes).map_err(No::from),
             None => self.efio.ef_write(hand.fd, bytes).map_err(No::from),
@@ -111,6 +122,19 @@ impl World {
                 Err(error) => Err(No::from(error)),
             },
             Some(file) => file.read(&mut buffer).map_err(No::from),
+            // A poll speaks of reads, which also look into the page cache.
+            None if lend && len > 1 => match self.efio.ef_lend_read(hand.fd) {
+                Ok(lent) => {
+                    let mut bytes = 0;
+                    for piece in lent.pieces() {
+                        let part = piece.len().min(len - bytes);
+                        buffer[bytes..bytes + part].copy_from_slice(&piece[..part]);
+                        bytes += part;
+                    }
+                    Ok(lent.consume(bytes))
+                }
+                Err(error) => Err(No::from(error)),
+            },
             None => self.efio.ef_read(hand.fd, &mut buffer).map_err(No::from),
         };
         self.note(|| {
@@ -408,6 +432,26 @@ impl World {
             );
         }
         Ok(())
+    }
+}
+
+/// Writes by way of lent room, some of it left over; `meanwhile` is done while the room is lent.
+fn fill(lend: efio::Result<WriteLend<'_>>, bytes: &[u8], meanwhile: impl FnOnce()) -> Result<usize, No> {
+    let mut lend = lend?;
+    let room = lend.zeroed(bytes.len() + 100);
+    room[bytes.len()..].fill(0xee);
+    room[..bytes.len()].copy_from_slice(bytes);
+    meanwhile();
+    Ok(lend.commit(bytes.len()).map(|()| bytes.len())?)
+}
+
+/// Calls that a lend refuses, or that go on beside it and change nothing.
+fn try_meanwhile(efio: &Efio, fd: Fd, which: usize) {
+    match which {
+        0 => assert!(efio.ef_write(fd, b"!").is_err_and(|error| error.kind() != ErrorKind::Stale)),
+        1 => assert!(efio.from_fd(fd).is_err()),
+        2 => drop(efio.turn()),
+        _ => {}
     }
 }
 
