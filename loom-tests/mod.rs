@@ -20,6 +20,7 @@ mod opener;
 mod page;
 mod parker;
 mod pending;
+mod pool;
 mod reading;
 mod ready_list;
 mod rebind;

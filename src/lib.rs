@@ -98,6 +98,7 @@ mod job;
 mod loop_signal;
 mod news;
 mod page;
+pub mod pool;
 pub mod queue;
 pub mod sync;
 mod sys;

@@ -182,27 +182,7 @@ impl Engine {
 
     /// Joins the threads that end by the deadline; the others are left to their disks.
     fn join_threads(&self, until: Option<Instant>) -> bool {
-        let mut joins = std::mem::take(&mut *lock(&self.joins));
-        loop {
-            let (done, rest): (Vec<_>, Vec<_>) =
-                joins.into_iter().partition(std::thread::JoinHandle::is_finished);
-            for join in done {
-                // A panic in a thread has set the poison flag already.
-                let _ = join.join();
-            }
-            if rest.is_empty() {
-                return true;
-            }
-            // Threads that are merely on their way out get a moment even past the deadline.
-            let grace = Duration::from_millis(50);
-            if until.is_some_and(|until| Instant::now() > until + grace) {
-                return false;
-            }
-            joins = rest;
-            self.commons.seats.wake_all();
-            self.commons.clock.sleeper.wake();
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        self.crew.join(until, || self.nudge_threads())
     }
 
     /// Tells the hook what was lost, and counts it.

@@ -12,9 +12,9 @@ pub(crate) mod timer;
 pub(crate) mod turn;
 
 use std::fmt;
-use std::thread::JoinHandle;
 
 use crate::file::commons::Commons;
+use crate::pool::Crew;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, PoisonFlag};
 use crate::sys::Platform;
 
@@ -29,8 +29,8 @@ pub(crate) struct Engine {
     /// A short lock among engine threads, never held across a job.
     lanes: Mutex<Lanes>,
     timer: Mutex<Timer>,
-    /// Engine threads alive, the timer's not counted.
-    threads: AtomicU32,
+    /// The engine's threads, the timer's not counted.
+    crew: Crew,
     /// Jobs finished so far: whether anything moves.
     finished: AtomicU64,
     /// Changes with each job finished while the module ends: what a shutdown sleeps on.
@@ -38,10 +38,7 @@ pub(crate) struct Engine {
     /// Set by a panic in the engine's own code.
     poison: PoisonFlag,
     ending: AtomicBool,
-    stop: AtomicBool,
     ended: Mutex<Option<ending::Ended>>,
-    joins: Mutex<Vec<JoinHandle<()>>>,
-    seats_taken: AtomicU64,
     /// Who turns a module on a virtual clock.
     stepper: Mutex<Option<turn::Worker>>,
     pub(crate) on_loss: Option<LossHook>,
@@ -59,20 +56,18 @@ impl fmt::Debug for Engine {
 impl Engine {
     pub(crate) fn new(commons: Commons, platform: Platform, on_loss: Option<LossHook>) -> Self {
         let now_ns = platform.now_ns();
+        let limits = &commons.limits;
         Self {
-            lanes: Mutex::new(Lanes::new(commons.limits.threads)),
+            crew: Crew::new("efio".into(), limits.threads, Some(limits.thread_idle)),
+            lanes: Mutex::new(Lanes::new(limits.threads)),
             timer: Mutex::new(Timer::new(now_ns)),
             commons,
             platform,
-            threads: AtomicU32::new(0),
             finished: AtomicU64::new(0),
             turned: AtomicU32::new(0),
             poison: PoisonFlag::new(),
             ending: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
             ended: Mutex::new(None),
-            joins: Mutex::new(Vec::new()),
-            seats_taken: AtomicU64::new(0),
             stepper: Mutex::new(None),
             on_loss,
         }
@@ -80,8 +75,7 @@ impl Engine {
 
     /// Engine threads alive, the timer's not counted.
     pub(crate) fn threads(&self) -> u32 {
-        // ORDER: Relaxed: a figure.
-        self.threads.load(Ordering::Relaxed)
+        self.crew.threads()
     }
 
     /// The engine's own code panicked: nothing more can be promised.
@@ -97,7 +91,6 @@ impl Engine {
 
     /// The engine's threads are gone, or going.
     pub(crate) fn is_stopped(&self) -> bool {
-        // ORDER: Acquire pairs with the store in `stop_threads`.
-        self.stop.load(Ordering::Acquire)
+        self.crew.is_stopped()
     }
 }

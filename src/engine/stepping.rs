@@ -1,9 +1,10 @@
 //! Stepping: a module on a simulated disk has no threads; whoever waits turns its engine, and moves its clock.
 
+use crate::pool::Turned;
 use crate::sync::{MutexGuard, lock};
 
 use super::Engine;
-use super::turn::{Turned, Worker};
+use super::turn::Worker;
 
 impl Engine {
     fn stepper(&self) -> MutexGuard<'_, Option<Worker>> {

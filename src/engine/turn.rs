@@ -11,6 +11,7 @@ use crate::file::control::Polled;
 use crate::file::lease::PollRight;
 use crate::file::state::mail;
 use crate::job::{Done, Outcome};
+use crate::pool::Turned;
 use crate::sync::{Ordering, futex, lock};
 use crate::sys::Backend;
 
@@ -24,16 +25,6 @@ pub(crate) struct Worker {
     dones: Vec<Done>,
     /// Jobs given to the backend and not back yet.
     held: Vec<Held>,
-}
-
-/// What a turn did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Turned {
-    /// Something: turn again.
-    Something,
-    /// Nothing is to be done now.
-    Nothing,
 }
 
 impl Engine {

@@ -95,7 +95,7 @@ pub use parker::Parker;
 pub use poison::{PoisonFlag, PoisonGuard};
 pub(crate) use prefetch::prefetch_for_write;
 pub use rwlock::{RawSpinRw, ReadGuard, SpinRwLock, UpgradableGuard, WriteGuard};
-pub(crate) use seats::Seats;
+pub(crate) use seats::{SEATS_MAX, Seats};
 #[cfg(any(feature = "zerocopy", efio_loom))]
 pub use seqlock::SeqLock;
 pub use signal::Signal;

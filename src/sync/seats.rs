@@ -49,6 +49,12 @@ impl Seats {
         false
     }
 
+    /// Whether somebody sleeps or is about to; a first look for who would wake them, behind a fence of the caller's own.
+    pub(crate) fn is_any_asleep(&self) -> bool {
+        // ORDER: Relaxed behind the caller's SeqCst fence, which pairs with the one in `Sleeper::prepare`.
+        self.idle.load(Ordering::Relaxed) != 0
+    }
+
     /// Wakes everybody.
     pub(crate) fn wake_all(&self) {
         while self.wake_one() {}

@@ -6,10 +6,11 @@ use crate::scan::{Source, matching};
 use std::collections::BTreeSet;
 
 /// The floors of `src`, ground first: a module may name its own floor or a lower one. A new module is added here.
-const FLOORS: [&[&str]; 5] = [
+const FLOORS: [&[&str]; 6] = [
     &["sync", "error", "fd"],
     &["table", "page", "job", "event", "news", "config", "queue"],
     &["file", "sys"],
+    &["pool"],
     &["engine"],
     &["efio", "builder", "handle", "dir", "inbox", "loop_signal"],
 ];
