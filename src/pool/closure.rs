@@ -124,24 +124,27 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    struct Work<const BYTES: usize>(Arc<()>, [u8; BYTES]);
+    struct Work<const BYTES: usize> {
+        _alive: Arc<()>,
+        bytes: [u8; BYTES],
+    }
 
     impl<const BYTES: usize> Run for Work<BYTES> {
         fn run(self) -> bool {
-            self.1.iter().all(|&byte| byte == 7)
+            self.bytes.iter().all(|&byte| byte == 7)
         }
     }
 
     fn each_way_drops_it_once<const BYTES: usize>() {
         let alive = Arc::new(());
-        let make = || Closure::new(Work(alive.clone(), [7; BYTES]));
+        let make = || Closure::new(Work { _alive: alive.clone(), bytes: [7; BYTES] });
         assert!(make().run());
         assert_eq!(Arc::strong_count(&alive), 1);
         drop(make());
         assert_eq!(Arc::strong_count(&alive), 1);
-        let work = make().into_work::<Work<BYTES>>().unwrap();
-        assert_eq!((Arc::strong_count(&alive), work.1), (2, [7; BYTES]));
-        drop(work);
+        let work = make().into_work::<Work<BYTES>>();
+        assert_eq!(Arc::strong_count(&alive), 2);
+        assert!(work.is_some_and(|work| work.bytes == [7; BYTES]));
         assert!(make().into_work::<Work<3>>().is_none(), "another type");
         assert_eq!(Arc::strong_count(&alive), 1);
     }
