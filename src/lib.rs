@@ -81,6 +81,8 @@
 //! | `sim` | a simulated disk with a virtual clock, seeded faults and power cuts, for tests of programs that keep their files with efio |
 //! | `bytes` | `Bytes` as a buffer of the chunked streams of [`queue`] |
 //! | `lock_api` | the traits of `lock_api` for the locks of [`sync`] |
+//! | `metrics` | [`Efio::stats`] published through the `metrics` facade |
+//! | `log`, `tracing` | a line or an event when a file is opened, stalls, resumes, fails or is closed |
 //! | `zerocopy` | a lock of [`sync`] for small values that are read without writing |
 
 pub(crate) mod builder;
@@ -100,6 +102,7 @@ mod news;
 mod page;
 pub mod pool;
 pub mod queue;
+mod stats;
 pub mod sync;
 mod sys;
 mod table;
@@ -116,6 +119,7 @@ pub use fd::Fd;
 pub use handle::{Blocking, File, ReadLend, WriteLend};
 pub use inbox::Inbox;
 pub use loop_signal::LoopSignal;
+pub use stats::{FigureKind, Info, Stats};
 #[cfg(feature = "sim")]
 pub use sys::sim;
 

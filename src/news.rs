@@ -262,6 +262,12 @@ impl News {
         !self.ready.is_empty() || self.left.try_lock().is_ok_and(|left| left.is_some())
     }
 
+    /// Wake-ups sent so far.
+    pub(crate) fn wakes(&self) -> u64 {
+        // ORDER: Relaxed: a figure.
+        self.wakes.load(Ordering::Relaxed)
+    }
+
     /// Panics of the program's own functions so far.
     pub(crate) fn panics(&self) -> u64 {
         // ORDER: Relaxed: a count.

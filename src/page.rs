@@ -408,6 +408,18 @@ impl Pool {
         (free.into_iter().sum::<u32>() + uncut) as usize
     }
 
+    /// Free pages of one class, the floor's not counted.
+    pub(crate) fn free_of(&self, class: Class) -> usize {
+        // ORDER: Relaxed; a count, pairs with those in `take_from` and `shelve`.
+        self.shelves[class as usize].free.load(Ordering::Relaxed) as usize
+    }
+
+    /// Bytes that belong to no class yet, or no longer.
+    pub(crate) fn bytes_uncut(&self) -> usize {
+        // ORDER: Relaxed; a count, pairs with the store in `cut`.
+        self.uncut.load(Ordering::Relaxed) as usize * GRANULE
+    }
+
     /// Pages of the floor that a `take_floor` would find.
     pub(crate) fn floor_free(&self) -> usize {
         // ORDER: Relaxed; a count for hints, pairs with those in `take_from` and `shelve`.

@@ -138,6 +138,7 @@ impl Engine {
             }
             // ORDER: Relaxed: a count, for the timer's question whether anything moves.
             self.finished.fetch_add(1, Ordering::Relaxed);
+            self.commons.totals.job(done.kind).add(1);
             if let Some(slot) = self.commons.table.get(done.slot) {
                 slot.put_done(done);
                 if slot.mail.post(mail::DONE) {

@@ -13,11 +13,11 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::job::{Fault, Kind, Staged, Work};
-use crate::sync::Ordering;
 
 use super::Slot;
 use super::commons::Commons;
 use super::control::{Control, Polled};
+use super::journal::Change;
 use super::state::{CloseStart, Phase, flag, mail};
 use super::write::Caller;
 
@@ -245,16 +245,18 @@ impl Control {
             bits |= Readiness::ERROR;
         }
         let totals = &commons.totals;
-        // ORDER: Relaxed: counts.
-        totals.accepted.fetch_add(accepted, Ordering::Relaxed);
-        // ORDER: Relaxed: counts.
-        totals.written.fetch_add(accepted - lost, Ordering::Relaxed);
-        // ORDER: Relaxed: counts.
-        totals.lost.fetch_add(lost, Ordering::Relaxed);
         if self.failed_open {
             bits |= Readiness::OPENED;
+        } else {
+            totals.closed.add(1);
+            self.tell(slot, Change::Closed { lost });
         }
         slot.state.finish(if self.failed_open { flag::FAILED } else { 0 });
+        // After the phase: whoever adds up both misses the file for a moment rather than counting it twice.
+        totals.accepted.add(accepted);
+        totals.written.add(accepted - lost);
+        totals.durable.add(slot.durable().min(accepted - lost));
+        totals.lost.add(lost);
         *self = Self::default();
         commons.raise(slot, bits.bits());
     }

@@ -15,6 +15,7 @@ use crate::table::Table;
 use super::Slot;
 use super::note::Notes;
 use super::state::Arming;
+use super::totals::Totals;
 use super::waiters::Waiters;
 
 /// How long the timer sleeps, for those who wonder whether it must be woken.
@@ -45,22 +46,11 @@ pub(crate) struct Commons {
     pub(crate) submissions: IndexList,
     pub(crate) dirty: IndexList,
     pub(crate) waiters: Waiters,
-    /// Bytes accepted, in a file, and reported as lost, over the module's life.
+    /// What was done over the module's life.
     pub(crate) totals: Totals,
     /// Stands in for a link that cannot be missing, where statics cannot.
     #[cfg(efio_loom)]
     nowhere: AtomicU32,
-}
-
-/// Counters over the life of a module, in bytes and calls.
-#[derive(Debug)]
-pub(crate) struct Totals {
-    /// Bytes of files that are closed: accepted by `ef_write`.
-    pub(crate) accepted: AtomicU64,
-    /// Of those, written to the file.
-    pub(crate) written: AtomicU64,
-    /// Of those, reported as lost by a closed event, or dropped by an abort.
-    pub(crate) lost: AtomicU64,
 }
 
 /// A list's links inside the slots.
@@ -107,11 +97,7 @@ impl Commons {
             submissions: IndexList::new(),
             dirty: IndexList::new(),
             waiters: Waiters::new(),
-            totals: Totals {
-                accepted: AtomicU64::new(0),
-                written: AtomicU64::new(0),
-                lost: AtomicU64::new(0),
-            },
+            totals: Totals::new(),
             #[cfg(efio_loom)]
             nowhere: AtomicU32::new(0),
         }

@@ -15,6 +15,7 @@ use super::close::Closing;
 use super::commons::Commons;
 use super::fill::Fill;
 use super::flush::Flush;
+use super::journal::Change;
 use super::lease::PollRight;
 use super::open::Setup;
 use super::places::Places;
@@ -232,6 +233,8 @@ impl Control {
         }
         self.poisoned = true;
         slot.with_report(|report| report.error.get_or_insert(error).kind());
+        commons.totals.poisons.add(1);
+        self.tell(slot, Change::Poisoned);
         slot.state.set(flag::POISONED);
         let mut bits = Readiness::ERROR;
         if self.sync.is_owed() {

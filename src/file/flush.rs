@@ -25,6 +25,7 @@ use super::Slot;
 use super::cell::Cell;
 use super::commons::Commons;
 use super::control::{Control, Polled};
+use super::journal::Change;
 use super::note::{GRANULE, Sealed};
 use super::state::{flag, want};
 use super::write::{WriteSide, page_start};
@@ -200,6 +201,7 @@ impl Control {
             if self.flush.stall.take().is_some() && !self.poisoned {
                 slot.state.clear(flag::STALLED);
                 slot.with_report(|report| report.error = None);
+                self.tell(slot, Change::Resumed);
                 commons.raise(slot, Readiness::RESUMED.bits());
             }
         }
@@ -275,6 +277,8 @@ impl Control {
             slot.state.set(flag::STALLED);
             let error = self.error_of(slot, fault, offset);
             slot.with_report(|report| report.error = Some(error));
+            commons.totals.stalls.add(1);
+            self.tell(slot, Change::Stalled);
             commons.raise(slot, (Readiness::STALLED | Readiness::ERROR).bits());
         }
     }

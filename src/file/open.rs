@@ -15,6 +15,7 @@ use crate::sync::{Ordering, lock};
 use super::Slot;
 use super::commons::Commons;
 use super::control::{Control, Polled};
+use super::journal::Change;
 use super::state::{Phase, flag, mail, want};
 
 /// What a caller leaves for the actor of a new slot.
@@ -251,6 +252,8 @@ impl Control {
                     // Its writes are durable by themselves; its name is made so once, now.
                     self.sync.unasked = true;
                 }
+                commons.totals.opened.add(1);
+                self.tell(slot, Change::Opened);
                 if slot.state.opened(if opened.nowait { flag::NOWAIT } else { 0 }) {
                     let mut bits = Readiness::OPENED;
                     let taken = slot.want.take(want::WRITE | want::READ);
@@ -271,6 +274,7 @@ impl Control {
     pub(super) fn fail_open(&mut self, error: Error, slot: &Slot, commons: &Commons) {
         slot.with_report(|report| report.error = Some(error));
         self.failed_open = true;
+        self.tell(slot, Change::NotOpened);
         slot.state.set(flag::FAILED);
         slot.want.take(want::WRITE | want::READ);
         if !self.shut_window(slot, commons) {

@@ -20,10 +20,10 @@
 #![allow(unsafe_code, reason = "membarrier(2) has no safe wrapper")]
 
 #[cfg(not(efio_loom))]
-pub(crate) use platform::{heavy_fence, light_fence, register};
+pub(crate) use platform::{heavy_fence, is_light, light_fence, register};
 
 #[cfg(efio_loom)]
-pub(crate) use model::{heavy_fence, light_fence, register};
+pub(crate) use model::{heavy_fence, is_light, light_fence, register};
 
 #[cfg(not(efio_loom))]
 mod platform {
@@ -53,6 +53,12 @@ mod platform {
             // ORDER: SeqCst pairs with the SeqCst fence in `heavy_fence`.
             fence(Ordering::SeqCst);
         }
+    }
+
+    /// The kernel fences for the light side.
+    pub(crate) fn is_light() -> bool {
+        // ORDER: Relaxed: a figure.
+        LIGHT.load(Ordering::Relaxed)
     }
 
     /// The rare side's fence, between its write and its read. A few microseconds.
@@ -118,6 +124,10 @@ mod model {
     use crate::sync::{Ordering, fence};
 
     pub(crate) fn register() {}
+
+    pub(crate) fn is_light() -> bool {
+        false
+    }
 
     pub(crate) fn light_fence() {
         // ORDER: SeqCst pairs with the fence in `heavy_fence`.

@@ -49,6 +49,15 @@ pub(crate) trait Backend: Send {
     fn reap(&mut self, done: &mut Vec<Done>);
 }
 
+/// What was found at run time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Features {
+    /// Bytes in memory are read without waiting.
+    pub(crate) read_nowait: bool,
+    /// Names are resolved beneath a folder by the kernel.
+    pub(crate) resolves_beneath: bool,
+}
+
 /// Where the files of a module lie.
 #[derive(Clone, Debug)]
 pub(crate) enum Platform {
@@ -87,6 +96,15 @@ impl Platform {
             Self::Os => raw::now_ns(),
             #[cfg(feature = "sim")]
             Self::Sim(sim) => sim.now_ns(),
+        }
+    }
+
+    /// What the platform can do, asked now.
+    pub(crate) fn features(&self) -> Features {
+        match self {
+            Self::Os => os::features(),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Features { read_nowait: true, resolves_beneath: true },
         }
     }
 

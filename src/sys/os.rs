@@ -258,3 +258,20 @@ impl Disk for Os {
         thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// What this kernel can do, tried on names that every system has.
+#[cfg(target_os = "linux")]
+pub(super) fn features() -> crate::sys::Features {
+    use std::os::fd::AsRawFd;
+    const BENEATH: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS;
+    let folder = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let resolves_beneath = raw::openat2(libc::AT_FDCWD, c".", folder, 0, BENEATH).is_ok();
+    let own = raw::openat(libc::AT_FDCWD, c"/proc/self/exe", libc::O_RDONLY | libc::O_CLOEXEC, 0);
+    let read = own.and_then(|file| raw::read_nowait(file.as_raw_fd(), 0, &mut [0]));
+    crate::sys::Features { read_nowait: matches!(read, Ok(_) | Err(libc::EAGAIN)), resolves_beneath }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn features() -> crate::sys::Features {
+    crate::sys::Features::default()
+}

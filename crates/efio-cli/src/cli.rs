@@ -12,6 +12,7 @@ Examples:
   efio serve --root /srv/in                take uploads on 127.0.0.1:8080
   curl -T report.pdf http://127.0.0.1:8080/report.pdf
   efio cp --sync big.img /mnt/backup/      copy, and return when it is safe on the disk
+  server | efio log server.log             a log that never holds its writer up for a disk
 
 Exit codes: 0 done, 1 something failed, 2 wrong usage.";
 
@@ -37,7 +38,19 @@ Examples:
 A destination appears complete or not at all, also after Ctrl-C. Mode and times are kept; links inside a
 folder are copied as links. Owner, hard links, holes and extended attributes are not kept.";
 
-/// Files that behave like sockets: an upload server and a copier that never wait for a disk on their event loop.
+const LOG_EXAMPLES: &str = "\
+Examples:
+  server 2>&1 | efio log server.log
+  server | efio log --sync interval --flush-interval 0.1 audit.log
+  mv server.log server.log.1 && kill -HUP $(pidof efio)     rotate: no line is lost or torn
+
+A line is one record: it is written whole, behind what other processes append, up to 1 MiB; a longer one goes in
+pieces of that size. SIGHUP opens the file again by its name. The end of the input, SIGTERM and SIGINT write what was
+read and what the pipe still holds (1 MiB at most), and end. A full disk makes standard input wait, and writing goes on
+when there is room; what it still refuses 10 seconds after the end is lost, and told.
+Exit code 1: the file failed or lines were lost; standard error says which and how many bytes.";
+
+/// Files that behave like sockets: an upload server, a copier and a log writer whose loops never wait for a disk.
 #[derive(Debug, Parser)]
 #[command(name = "efio", version, after_help = EXAMPLES)]
 pub struct Command {
@@ -53,6 +66,8 @@ pub enum Action {
     Serve(Serve),
     /// Copy files and folders
     Cp(Cp),
+    /// Write standard input to a file, one record a line
+    Log(Log),
 }
 
 /// The limits and choices of the server.
@@ -89,6 +104,9 @@ pub struct Serve {
     /// Only GET and HEAD
     #[arg(long)]
     pub read_only: bool,
+    /// Answer GET /-/stats with figures of the engine and the server, as JSON; by default only on a loopback address
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = StatsChoice::Loopback)]
+    pub stats: StatsChoice,
     /// A line for each request on standard error
     #[arg(short, long)]
     pub verbose: bool,
@@ -104,6 +122,48 @@ pub enum SyncChoice {
     None,
     /// The file and its name survive a loss of power
     Close,
+}
+
+/// Where standard input goes, and how surely.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = LOG_EXAMPLES)]
+pub struct Log {
+    /// The file that is appended to; made if it is not there
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// When lines are made to survive a loss of power
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = LogSync::None)]
+    pub sync: LogSync,
+    /// Seconds that a line may stay in memory before every process can read it
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = size::seconds)]
+    pub flush_interval: Duration,
+    /// Memory for lines on their way to the disk, from 4M; when it is full, standard input waits
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = size::parse)]
+    pub memory: u64,
+}
+
+/// When lines are made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogSync {
+    /// Never: the kernel writes them to the disk when it likes
+    None,
+    /// After each flush of the interval
+    Interval,
+    /// When the file is closed: at the end, and at SIGHUP
+    Close,
+    /// With each write; lines that come meanwhile share the next one
+    Each,
+}
+
+/// Who may see the figures of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatsChoice {
+    /// Nobody: the name is a file's like any other
+    Off,
+    /// Clients of a server that only this machine can reach
+    Loopback,
+    /// Every client
+    On,
 }
 
 /// What to copy, and how.

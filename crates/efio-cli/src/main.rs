@@ -1,12 +1,13 @@
-//! The command `efio`: an upload server and a copier whose event loops never wait for a disk.
+//! The command `efio`: an upload server, a copier and a log writer whose event loops never wait for a disk.
 //!
 //! `efio serve` is the promise of the library made into a program: one thread, sockets by mio, files by efio.
-//! `efio cp` is the same for a plain tool. Both stand on the public interface alone.
+//! `efio cp` is the same for a plain tool, `efio log` for the end of a pipe. All stand on the public interface alone.
 //!
 //! Exit codes: 0 done, 1 something failed, 2 the command line makes no sense.
 
 mod cli;
 mod copy;
+mod log;
 mod serve;
 mod signals;
 mod size;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse().action {
         Action::Serve(options) => serve::run(&options),
         Action::Cp(options) => copy::run(&options),
+        Action::Log(options) => log::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         say_error(&format!("efio: {failure}"));

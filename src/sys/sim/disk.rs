@@ -183,8 +183,11 @@ impl State {
         self.gate(operation, &whole, true)?;
         let moved = self.names.get(&from).ok_or(libc::ENOENT)?;
         let replaced = self.names.get(&to);
+        if self.leads_into(moved, to.0) {
+            return Err(libc::EINVAL);
+        }
         if replaced == Some(moved) {
-            return Ok(());
+            return if replace { Ok(()) } else { Err(libc::EEXIST) };
         }
         if let Some(replaced) = replaced {
             self.replaceable(moved, replaced, replace)?;

@@ -89,6 +89,20 @@ impl State {
         self.walk(folder, path, Links::All)?.node.ok_or(libc::ENOENT)
     }
 
+    /// True when the folder `inner` is `outer`, or lies in it.
+    pub(super) fn leads_into(&self, outer: NodeId, inner: NodeId) -> bool {
+        let mut found = vec![outer];
+        while let Some(id) = found.pop() {
+            if id == inner {
+                return true;
+            }
+            let inside =
+                self.names.live().range((id, Vec::new())..).take_while(|((parent, _), _)| *parent == id);
+            found.extend(inside.map(|(_, node)| *node));
+        }
+        false
+    }
+
     /// What a symbolic link says; `None` for what is none.
     pub(super) fn target_of(&self, id: NodeId) -> Option<&[u8]> {
         self.nodes.get(&id)?.target.as_deref()

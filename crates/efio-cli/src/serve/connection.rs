@@ -32,6 +32,8 @@ const STEPS_MAX: usize = 3;
 const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 /// How long that may take.
 const LINGER_TIME: Duration = Duration::from_secs(3);
+/// Where the figures are, if they are shown.
+const STATS: &str = "/-/stats";
 
 /// Who is to move next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,6 +287,10 @@ impl Connection {
         if head.method == Method::Other || (read_only && matches!(head.method, Method::Put | Method::Delete))
         {
             return Err(not_allowed(read_only, "this method is not served"));
+        }
+        if service.settings.stats && head.target == STATS && matches!(head.method, Method::Get | Method::Head)
+        {
+            return Err(Response::json(service.totals.json(&service.efio.stats())));
         }
         let name = name::parse(&head.target)?;
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));

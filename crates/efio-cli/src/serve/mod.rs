@@ -38,7 +38,7 @@ use std::time::Duration;
 use efio::{Durability, Efio};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::cli::{Serve, SyncChoice};
+use crate::cli::{Serve, StatsChoice, SyncChoice};
 use crate::serve::server::Server;
 use crate::serve::service::{Service, Settings};
 use crate::{Failure, failure, say, say_error};
@@ -53,12 +53,18 @@ const ENGINE_END: Duration = Duration::from_secs(5);
 pub fn run(options: &Serve) -> Result<ExitCode, Failure> {
     let mut server = Server::start(options, service(options)?)?;
     let address = server.address()?;
+    server.show_stats(match options.stats {
+        StatsChoice::Off => false,
+        StatsChoice::Loopback => address.ip().is_loopback(),
+        StatsChoice::On => true,
+    });
     say(&format!("efio serves {} on http://{address}/", options.root.display()));
     say(&format!("try: curl -T FILE http://{address}/NAME"));
     let ran = server.run();
     let efio = server.end();
     let ended = efio.shutdown(ENGINE_END);
     server.say_totals();
+    say(&format!("engine: {}", efio.stats()));
     ran?;
     if let Err(error) = ended {
         say_error(&format!("efio: {error}"));
@@ -83,6 +89,7 @@ fn service(options: &Serve) -> Result<Service, Failure> {
         idle_timeout: options.idle_timeout,
         read_only: options.read_only,
         verbose: options.verbose,
+        stats: false,
         durability: match options.sync {
             SyncChoice::None => Durability::None,
             SyncChoice::Close => Durability::OnClose,

@@ -120,6 +120,12 @@ impl Response {
         Self { status: Status(status), fields: String::new(), payload: Payload::Stream(length) }
     }
 
+    /// A short answer of JSON that nobody keeps.
+    pub fn json(text: String) -> Self {
+        let fields = "Content-Type: application/json\r\nCache-Control: no-store\r\n".to_owned();
+        Self { status: Status(200), fields, payload: Payload::Text(text) }
+    }
+
     /// The same with one header line more.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {

@@ -271,7 +271,12 @@ impl Server {
         self.service.efio.clone()
     }
 
-    /// The last words.
+    /// Whether clients may see the figures.
+    pub fn show_stats(&mut self, shown: bool) {
+        self.service.settings.stats = shown;
+    }
+
+    /// Says what was done.
     pub fn say_totals(&self) {
         say(&self.service.totals.to_string());
         if let Some(tick) = &self.tick {

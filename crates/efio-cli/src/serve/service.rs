@@ -26,6 +26,8 @@ pub struct Settings {
     pub read_only: bool,
     /// A line for each request.
     pub verbose: bool,
+    /// `/-/stats` is answered with the figures.
+    pub stats: bool,
     /// What the answer to an upload vouches for.
     pub durability: Durability,
 }

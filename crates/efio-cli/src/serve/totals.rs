@@ -35,6 +35,21 @@ impl Totals {
     }
 }
 
+impl Totals {
+    /// The counts by name, and the figures of the engine, as one object of JSON.
+    pub fn json(&self, stats: &efio::Stats) -> String {
+        let Self { requests, received, sent, stored, aborted, refused, failed } = self;
+        let figures: Vec<String> =
+            stats.figures().map(|(name, _, figure)| format!("    \"{name}\": {figure}")).collect();
+        format!(
+            "{{\n  \"server\": {{\n    \"requests\": {requests},\n    \"received\": {received},\n    \"sent\": {sent},\n    \
+             \"stored\": {stored},\n    \"aborted\": {aborted},\n    \"refused\": {refused},\n    \"failed\": {failed}\n  }},\n  \
+             \"engine\": {{\n{}\n  }}\n}}\n",
+            figures.join(",\n")
+        )
+    }
+}
+
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, received, sent, stored, aborted, refused, failed } = self;

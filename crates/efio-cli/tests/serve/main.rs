@@ -8,5 +8,6 @@ mod downloads;
 mod hostile;
 mod limits;
 mod shutdown;
+mod stats;
 mod support;
 mod uploads;
