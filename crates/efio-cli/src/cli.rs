@@ -36,7 +36,7 @@ Examples:
   efio cp --force --sync new.db live.db    replace in one step, durably
 
 A destination appears complete or not at all, also after Ctrl-C. Mode and times are kept; links inside a
-folder are copied as links. Owner, hard links, holes and extended attributes are not kept.";
+folder are copied as links, and no link that lies in the destination is followed. Owner, hard links, holes and extended attributes are not kept.";
 
 const LOG_EXAMPLES: &str = "\
 Examples:

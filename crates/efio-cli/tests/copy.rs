@@ -152,6 +152,38 @@ fn a_tree_is_copied_with_modes_times_and_links() {
 }
 
 #[test]
+fn no_link_in_the_destination_leads_a_copy_out_of_it() {
+    let place = Place::new();
+    place.write("from/inner/file", b"new");
+    place.write("from/plain", b"new");
+    place.write("outside/file", b"old");
+    place.write("outside/plain", b"old");
+    fs::create_dir_all(place.path("to/from")).expect("a folder");
+    symlink("../../outside", place.path("to/from/inner")).expect("a link");
+    symlink("../../outside/plain", place.path("to/from/plain")).expect("a link");
+    let words = place.fails(&["-r", "--force", "from", "to"]);
+    assert!(words.contains("inner") && words.lines().count() == 1, "{words}");
+    assert_eq!((place.read("outside/file"), place.read("outside/plain")), (b"old".to_vec(), b"old".to_vec()));
+    assert_eq!(place.read("to/from/plain"), b"new", "the link itself was replaced");
+    assert!(fs::symlink_metadata(place.path("to/from/plain")).expect("a copy").is_file());
+    assert_eq!(place.names("outside"), ["file", "plain"]);
+}
+
+#[test]
+fn the_times_of_links_are_kept() {
+    let place = Place::new();
+    place.write("from/file", b"bytes");
+    symlink("file", place.path("from/link")).expect("a link");
+    let touched =
+        Command::new("touch").args(["-h", "-d", "@1000000000"]).arg(place.path("from/link")).status();
+    assert!(touched.is_ok_and(|status| status.success()));
+    place.copies(&["-r", "from", "to"]);
+    let copied = fs::symlink_metadata(place.path("to/link")).expect("a link");
+    assert_eq!((copied.is_symlink(), copied.mtime()), (true, 1_000_000_000));
+    assert_ne!(fs::metadata(place.path("to/file")).expect("a file").mtime(), 1_000_000_000);
+}
+
+#[test]
 fn a_link_that_is_named_is_followed() {
     let place = Place::new();
     place.write("file", b"bytes");

@@ -1,11 +1,11 @@
 //! The loop of the copier: several files at once, each moved on when its events say so.
 
+use std::path::Path;
 use std::time::Duration;
 
-use efio::Efio;
+use efio::{Dir, Efio};
 use mio::{Interest, Poll, Token};
 
-use crate::cli::Cp;
 use crate::copy::Tally;
 use crate::copy::plan::Entry;
 use crate::copy::transfer::{Transfer, Turn};
@@ -20,19 +20,18 @@ const TRANSFERS_MAX: usize = 16;
 /// The most bytes moved at once.
 const PIECE: usize = 64 * 1024;
 const NEWS_MAX: usize = 256;
-/// How long the engine may take to close what is open at the end.
-const ENGINE_END: Duration = Duration::from_secs(10);
 
 /// The engine and what is on its way.
 pub struct Copier {
     efio: Efio,
+    /// The folder that the copies cannot leave.
+    root: Dir,
     poll: Poll,
     asked: Asked,
     news: efio::Events,
     scratch: Box<[u8]>,
     /// By the token of their files.
     transfers: Vec<Option<(Transfer, bool)>>,
-    sync: bool,
 }
 
 impl Copier {
@@ -40,20 +39,31 @@ impl Copier {
     ///
     /// # Errors
     /// What hinders it.
-    pub fn start(options: &Cp) -> Result<Self, Failure> {
+    pub fn start(base: &Path) -> Result<Self, Failure> {
         let efio = Efio::new()?;
+        let root = efio.dir(base).map_err(|error| failure(base.display(), error))?;
         let poll = Poll::new().map_err(|error| failure("the poll", error))?;
         let asked = Asked::register(poll.registry(), SIGNALS).map_err(|error| failure("signals", error))?;
         poll.registry().register(&mut efio.inbox(), FILES, Interest::READABLE)?;
         Ok(Self {
             efio,
+            root,
             poll,
             asked,
             news: efio::Events::with_capacity(NEWS_MAX),
             scratch: vec![0; PIECE].into_boxed_slice(),
             transfers: std::iter::repeat_with(|| None).take(TRANSFERS_MAX).collect(),
-            sync: options.sync,
         })
+    }
+
+    /// The engine.
+    pub fn efio(&self) -> Efio {
+        self.efio.clone()
+    }
+
+    /// The folder that the copies cannot leave.
+    pub fn root(&self) -> Dir {
+        self.root.clone()
     }
 
     /// Copies all files; true when a signal ended it.
@@ -77,14 +87,12 @@ impl Copier {
             }
             if edges.iter().any(|edge| edge.token() == SIGNALS) && self.asked.take() {
                 self.give_up();
-                self.efio.shutdown(ENGINE_END)?;
                 return Ok(true);
             }
             if edges.iter().any(|edge| edge.token() == FILES) {
                 self.take_news(tally)?;
             }
         }
-        self.efio.shutdown(ENGINE_END)?;
         Ok(false)
     }
 
@@ -93,7 +101,7 @@ impl Copier {
         for (token, place) in (0..).zip(&mut self.transfers) {
             while place.is_none() {
                 let Some(entry) = files.next() else { return };
-                match Transfer::start(entry, token, &self.efio, tally.options) {
+                match Transfer::start(entry, token, &self.efio, &self.root, tally.options) {
                     Ok(transfer) => *place = Some((transfer, true)),
                     Err(fault) => tally.take(Err(fault)),
                 }
@@ -123,7 +131,7 @@ impl Copier {
     }
 
     fn take_news(&mut self, tally: &mut Tally<'_>) -> Result<(), Failure> {
-        let Self { efio, news, transfers, sync, .. } = self;
+        let Self { efio, news, transfers, .. } = self;
         efio.events(news)?;
         for event in &*news {
             let Some(place) = usize::try_from(event.token()).ok().and_then(|token| transfers.get_mut(token))
@@ -131,7 +139,7 @@ impl Copier {
                 continue;
             };
             let Some((transfer, moves)) = place else { continue };
-            match transfer.on_event(event, efio, *sync) {
+            match transfer.on_event(event, efio) {
                 Turn::Again => *moves = true,
                 Turn::Wait => {}
                 Turn::Done(outcome) => {

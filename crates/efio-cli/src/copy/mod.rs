@@ -5,52 +5,63 @@
 
 mod attributes;
 mod copier;
-mod entries;
+mod names;
 mod plan;
 mod progress;
 mod transfer;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cli::Cp;
 use crate::copy::copier::Copier;
+use crate::copy::names::Names;
 use crate::copy::plan::Plan;
 use crate::copy::progress::Progress;
 use crate::{Failure, say_error};
+
+/// How long the engine may take to close what is open at the end.
+const ENGINE_END: Duration = Duration::from_secs(10);
 
 /// Copies; what fails is told and the rest goes on.
 ///
 /// # Errors
 /// When nothing can be copied at all.
 pub fn run(options: &Cp) -> Result<ExitCode, Failure> {
-    let Plan { folders, files, links, faults, bytes } = Plan::make(options)?;
+    let Plan { base, folders, files, links, faults, bytes } = Plan::make(options)?;
     let mut tally = Tally { options, progress: Progress::new(bytes, options.quiet), failed: faults.len() };
     faults.iter().for_each(|fault| tally.progress.above(&fault.to_string()));
+    let copier = Copier::start(&base)?;
+    let (efio, root) = (copier.efio(), copier.root());
+    let names = Names { efio: &efio, root: &root, options };
+    let touched = names::folders_of_names(folders.iter().chain(&links).chain(&files));
     let mut made = Vec::new();
     for folder in &folders {
-        match entries::make_folder(folder) {
+        match names.make_folder(folder) {
             Ok(true) => made.push(folder),
             Ok(false) => {}
             Err(fault) => tally.take(Err(fault)),
         }
     }
-    let interrupted = Copier::start(options)?.run(files, &mut tally)?;
+    let interrupted = copier.run(files, &mut tally)?;
     if interrupted {
+        efio.shutdown(ENGINE_END)?;
         tally.progress.end();
         say_error("efio: interrupted; what was not complete is not there");
         return Ok(ExitCode::FAILURE);
     }
     for link in &links {
-        tally.take(entries::make_link(link, options.force));
+        tally.take(names.make_link(link));
     }
     for folder in made.iter().rev() {
-        tally.take(attributes::keep(&folder.to, &folder.metadata, options.sync));
+        tally.take(names.keep(folder));
     }
     if options.sync {
-        for folder in entries::folders_of_names(&folders, &links) {
-            tally.take(entries::sync_folder(&folder));
+        for folder in touched {
+            tally.take(names.sync(&folder));
         }
     }
+    efio.shutdown(ENGINE_END)?;
     tally.progress.end();
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -16,8 +16,10 @@ use crate::cli::Cp;
 pub struct Entry {
     /// What is copied.
     pub from: PathBuf,
-    /// The name of the copy.
+    /// The name of the copy, for people.
     pub to: PathBuf,
+    /// The same from the plan's base on; empty for the base itself.
+    pub rel: PathBuf,
     /// Its size, mode and times.
     pub metadata: Metadata,
 }
@@ -45,6 +47,8 @@ impl fmt::Display for Fault {
 /// What is to be done, by kind.
 #[derive(Debug, Default)]
 pub struct Plan {
+    /// The folder that all copies are beneath.
+    pub base: PathBuf,
     /// Folders to make, each before what is in it.
     pub folders: Vec<Entry>,
     /// Files.
@@ -69,13 +73,24 @@ impl Plan {
         if !is_folder && (options.sources.len() > 1 || (ends_in_slash && !options.recursive)) {
             return Err(format!("{}: not a folder", destination.display()).into());
         }
-        let mut planner = Planner { options, plan: Self::default(), taken: HashSet::new() };
+        let base = if is_folder {
+            destination.clone()
+        } else {
+            match destination.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+                _ => PathBuf::from("."),
+            }
+        };
+        let mut planner = Planner { options, plan: Self { base, ..Self::default() }, taken: HashSet::new() };
         for source in &options.sources {
-            let to = match source.file_name() {
-                Some(name) if is_folder && !ends_in_dot(source) => destination.join(name),
-                _ => destination.clone(),
+            let (to, rel) = match (source.file_name(), destination.file_name()) {
+                (Some(name), _) if is_folder && !ends_in_dot(source) => {
+                    (destination.join(name), PathBuf::from(name))
+                }
+                (_, Some(name)) if !is_folder => (destination.clone(), PathBuf::from(name)),
+                _ => (destination.clone(), PathBuf::new()),
             };
-            planner.add_source(source, to);
+            planner.add_source(source, to, rel);
         }
         Ok(planner.plan)
     }
@@ -94,19 +109,19 @@ impl Planner<'_> {
     }
 
     /// A source as it was named: a link stands for what it leads to.
-    fn add_source(&mut self, from: &Path, to: PathBuf) {
+    fn add_source(&mut self, from: &Path, to: PathBuf, rel: PathBuf) {
         let metadata = match fs::metadata(from) {
             Ok(metadata) => metadata,
             Err(error) => return self.refuse(from, error),
         };
         if !metadata.is_dir() {
-            return self.add(Entry { from: from.to_path_buf(), to, metadata });
+            return self.add(Entry { from: from.to_path_buf(), to, rel, metadata });
         }
         if !self.options.recursive {
             return self.refuse(from, "a folder; copy it with -r");
         }
         match leads_into(from, &to) {
-            Ok(false) => self.walk(Entry { from: from.to_path_buf(), to, metadata }),
+            Ok(false) => self.walk(Entry { from: from.to_path_buf(), to, rel, metadata }),
             Ok(true) => self.refuse(from, "a folder cannot be copied into itself"),
             Err(error) => self.refuse(from, error),
         }
@@ -117,7 +132,7 @@ impl Planner<'_> {
         let mut folders = vec![top];
         while let Some(folder) = folders.pop() {
             let from = folder.from.clone();
-            let to = folder.to.clone();
+            let (to, rel) = (folder.to.clone(), folder.rel.clone());
             if !self.add_folder(folder) {
                 continue;
             }
@@ -130,10 +145,10 @@ impl Planner<'_> {
             };
             names.sort_by_key(fs::DirEntry::file_name);
             for name in names {
-                let (from, to) = (name.path(), to.join(name.file_name()));
+                let (from, to, rel) = (name.path(), to.join(name.file_name()), rel.join(name.file_name()));
                 match fs::symlink_metadata(&from) {
-                    Ok(metadata) if metadata.is_dir() => folders.push(Entry { from, to, metadata }),
-                    Ok(metadata) => self.add(Entry { from, to, metadata }),
+                    Ok(metadata) if metadata.is_dir() => folders.push(Entry { from, to, rel, metadata }),
+                    Ok(metadata) => self.add(Entry { from, to, rel, metadata }),
                     Err(error) => self.refuse(&from, error),
                 }
             }
@@ -142,7 +157,8 @@ impl Planner<'_> {
 
     /// False when it is refused, and what is in it with it.
     fn add_folder(&mut self, entry: Entry) -> bool {
-        if fs::symlink_metadata(&entry.to).is_ok_and(|found| !found.is_dir()) && !entry.to.is_dir() {
+        let is_base = entry.rel.as_os_str().is_empty();
+        if !is_base && fs::symlink_metadata(&entry.to).is_ok_and(|found| !found.is_dir()) {
             self.refuse(&entry.from, format_args!("{} is in the way and no folder", entry.to.display()));
             return false;
         }

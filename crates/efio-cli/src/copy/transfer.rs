@@ -9,10 +9,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use efio::{Durability, Efio, Event, Fd, OpenOptions};
+use efio::{Dir, Durability, Efio, Event, Fd, OpenOptions};
 
 use crate::cli::Cp;
-use crate::copy::attributes;
+use crate::copy::attributes::{self, Keeping};
 use crate::copy::plan::{Entry, Fault};
 use crate::copy::progress::Progress;
 
@@ -34,6 +34,9 @@ pub enum Turn {
 #[derive(Debug)]
 pub struct Transfer {
     entry: Entry,
+    keeping: Keeping,
+    /// The copy has its name; its mode and times are being set.
+    published: bool,
     source: Fd,
     target: Fd,
     source_opened: bool,
@@ -51,7 +54,7 @@ impl Transfer {
     ///
     /// # Errors
     /// When an end cannot be opened at all.
-    pub fn start(entry: Entry, token: u64, efio: &Efio, options: &Cp) -> Result<Self, Fault> {
+    pub fn start(entry: Entry, token: u64, efio: &Efio, root: &Dir, options: &Cp) -> Result<Self, Fault> {
         let fault = |error: efio::Error| Fault::new(&entry.from, error);
         let source = efio.ef_open(&entry.from, &OpenOptions::new().read(true).token(token)).map_err(fault)?;
         // Readable by its owner until the very end, when the mode itself is set.
@@ -60,11 +63,14 @@ impl Transfer {
         let writing =
             OpenOptions::new().write(true).atomic(true).mode(mode).durability(durability).token(token);
         let writing = writing.create(options.force).create_new(!options.force).on_full(efio::OnFull::Fail);
-        let target = efio.ef_open(&entry.to, &writing).map_err(|error| {
+        let target = efio.ef_open_at(root, &entry.rel, &writing).map_err(|error| {
             let _ = efio.ef_close(source);
             Fault::new(&entry.to, error)
         })?;
+        let keeping = Keeping::new(&entry, root, token);
         Ok(Self {
+            keeping,
+            published: false,
             entry,
             source,
             target,
@@ -150,21 +156,27 @@ impl Transfer {
     }
 
     /// News of one of the ends.
-    pub fn on_event(&mut self, event: &Event, efio: &Efio, sync: bool) -> Turn {
+    pub fn on_event(&mut self, event: &Event, efio: &Efio) -> Turn {
+        if self.published {
+            return self.keep(Some(event), efio);
+        }
         let readiness = event.readiness();
         let is_target = event.fd() == self.target;
         if !is_target && event.fd() != self.source {
             return Turn::Wait;
         }
         if let Some(error) = event.error() {
-            return self.fail(efio, error);
+            let path = if is_target { &self.entry.to } else { &self.entry.from };
+            let fault = Fault::new(path, crate::copy::names::reason(error));
+            self.give_up(efio);
+            return Turn::Done(Err(fault));
         }
         if is_target && readiness.is_closed() {
-            return Turn::Done(if self.closing {
-                self.complete(sync)
-            } else {
-                Err(Fault::new(&self.entry.to, "closed too early"))
-            });
+            if !self.closing {
+                return Turn::Done(Err(Fault::new(&self.entry.to, "closed too early")));
+            }
+            self.published = true;
+            return self.keep(None, efio);
         }
         self.has_room |= is_target && readiness.is_writable();
         self.has_bytes |= !is_target && readiness.is_readable();
@@ -180,14 +192,12 @@ impl Transfer {
         Turn::Again
     }
 
-    /// The copy has its name: checks its length, and gives it mode and times.
-    fn complete(&self, sync: bool) -> Result<(), Fault> {
-        let Entry { to, metadata, .. } = &self.entry;
-        let there = fs::metadata(to).map_err(|error| Fault::new(to, error))?;
-        if there.len() != metadata.len() {
-            let reason = format!("the copy has {} bytes, not {}", there.len(), metadata.len());
-            return Err(Fault::new(to, reason));
+    /// The copy has its name: gives it mode and times.
+    fn keep(&mut self, event: Option<&Event>, efio: &Efio) -> Turn {
+        match self.keeping.go_on(event, &self.entry, efio) {
+            Ok(false) => Turn::Wait,
+            Ok(true) => Turn::Done(Ok(())),
+            Err(fault) => Turn::Done(Err(fault)),
         }
-        attributes::keep(to, metadata, sync)
     }
 }
