@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "the bytes of a page are reached by pointers")]
 
+use crate::config::Order;
 use crate::file::cell::{Cell, Completer, Placement, Reserve};
 use crate::file::flush::{Quiet, quiet_part};
 use crate::file::note::Sealed;
@@ -185,7 +186,7 @@ fn twin_that_counts_itself_out_without_publishing() {
 /// The writer goes on from page 1 to page 3, which is in the same cell, while the flusher looks for page 1.
 fn flusher(look: fn(&WriteSide, u32) -> Quiet) {
     let write = WriteSide::new();
-    write.reset(LIFE, WHOLE, 0);
+    write.reset(LIFE, WHOLE, 0, Order::One);
     let shared = Arc::new((write, Bytes::new()));
     let open = |write: &WriteSide, number: u32| {
         let cell = write.cell(number);
@@ -260,7 +261,7 @@ fn twin_that_takes_a_page_with_a_writer_in_it() {
 fn the_end_of_a_file_is_not_made_of_two_pages() {
     model(|| {
         let write = Arc::new(WriteSide::new());
-        write.reset(LIFE, WHOLE, 0);
+        write.reset(LIFE, WHOLE, 0, Order::One);
         let writer = write.clone();
         let writer = thread::spawn(move || {
             let (mut start, mut base) = (0, 0);

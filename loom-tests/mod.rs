@@ -33,6 +33,7 @@ mod spin_lock;
 mod spsc;
 mod stack;
 mod streams;
+mod stripe;
 mod table;
 mod ticket_lock;
 mod timer;

@@ -108,6 +108,31 @@ pub enum OnFull {
     Fail,
 }
 
+/// In which order the writes of several threads by one handle come in the file.
+///
+/// Whatever the order, each call that is taken whole lies in one piece, and what one thread writes stays in its order.
+///
+/// ```
+/// use efio::{OpenOptions, Order};
+/// let log = OpenOptions::new().append(true).create(true).order(Order::PerThread);
+/// # let _ = log;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// One order for all threads: a call that begins after another has returned comes behind it. All of them meet at one
+    /// page, which busy threads pay for.
+    #[default]
+    One,
+    /// An order for each thread: it fills a page of its own, of 4 KiB at first and 64 KiB while it fills them, and shares
+    /// nothing with other threads on its way. Lines of different threads may change places, within a page each and a flush
+    /// interval. A sync, a flush and a close cover what every thread had written; a truncate comes behind what was accepted
+    /// before it. For logs that many threads write: the file cannot be read by the same handle, is not written by
+    /// offset, lends no page, and has no offset to seek to. The first 56 threads of the process have pages of their own, further ones share some. A thread that writes while
+    /// its thread-local values are being destroyed counts as another one.
+    PerThread,
+}
+
 /// How a file is opened: the choices of open(2), and efio's own.
 ///
 /// ```
@@ -131,6 +156,7 @@ pub struct OpenOptions {
     pub(crate) block_device: bool,
     pub(crate) durability: Durability,
     pub(crate) on_full: OnFull,
+    pub(crate) order: Order,
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) memory_limit: Option<usize>,
     pub(crate) token: u64,
@@ -172,6 +198,7 @@ impl OpenOptions {
             block_device: false,
             durability: Durability::None,
             on_full: OnFull::Retry,
+            order: Order::One,
             flush_interval: None,
             memory_limit: None,
             token: 0,
@@ -209,6 +236,8 @@ impl OpenOptions {
         durability: Durability;
         /// What a full disk does to this file.
         on_full: OnFull;
+        /// The order among the writes of several threads. Default: one for all.
+        order: Order;
         /// The number that comes with every event of this file. Default 0.
         token: u64;
     }
@@ -245,6 +274,9 @@ impl OpenOptions {
         }
         if self.append && self.truncate {
             return refuse("append and truncate exclude each other");
+        }
+        if self.order == Order::PerThread && (self.read || !writes) {
+            return refuse("Order::PerThread is for files that are written and not read by the same handle");
         }
         if self.flush_interval.is_some_and(|interval| interval.is_zero()) {
             return refuse("flush_interval is zero; Durability::EveryWrite flushes each write at once");

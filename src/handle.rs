@@ -295,6 +295,15 @@ impl File {
             if left == 0 {
                 return Ok(taken);
             }
+            if let Some(stripes) = slot.write.stripes() {
+                return commons.write_striped_slowly(
+                    slot,
+                    stripes,
+                    self.fd,
+                    &[IoSlice::new(bytes)],
+                    Caller::Owner,
+                );
+            }
             // The place may have been moved by a seek or a read, which took the page.
             self.look_at_page();
             let room = (self.page.capacity - self.page.position) as usize;

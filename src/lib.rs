@@ -108,7 +108,7 @@ mod sys;
 mod table;
 
 pub use builder::Builder;
-pub use config::{Durability, OnFull, OpenOptions};
+pub use config::{Durability, OnFull, OpenOptions, Order};
 pub use dir::{Answer, Dir, DirEntry, Entries, EntryIter, FileKind, Metadata, Op, PathCall, is_hidden_name};
 pub use efio::Efio;
 pub use engine::ending::Loss;

@@ -174,6 +174,9 @@ impl Engine {
         for slot in holders.iter().take(count).filter_map(|(_, index, _)| self.commons.table.get(*index)) {
             let generation = slot.state.load().generation();
             slot.write.cells.iter().for_each(|cell| self.commons.seal(slot, cell, generation));
+            if let Some(stripes) = slot.write.stripes() {
+                self.commons.want_stripes(slot, stripes);
+            }
         }
     }
 

@@ -126,7 +126,7 @@ impl Control {
         if !self.alive || slot.state.load().phase() == Phase::Op {
             return;
         }
-        self.hear(hints, slot);
+        self.hear(hints, slot, commons);
         if hints & mail::IDLE != 0 {
             self.let_go(slot, commons);
         }
@@ -134,12 +134,12 @@ impl Control {
     }
 
     /// Takes up what the hints and the words ask for.
-    fn hear(&mut self, hints: u32, slot: &Slot) {
+    fn hear(&mut self, hints: u32, slot: &Slot, commons: &Commons) {
         if hints & (mail::FLUSH | mail::TIMER) != 0 {
             self.flush.target = self.flush.target.max(slot.write.accepted());
         }
         if hints & mail::TIMER != 0 {
-            self.timer_came(slot);
+            self.timer_came(slot, commons);
         }
         if hints & mail::FILL != 0 {
             self.fill.ended = false;
@@ -258,7 +258,7 @@ impl Control {
         self.poison(error, slot, commons);
     }
 
-    /// Closes both cells to further writes. True: no writer is in one, and none is being opened.
+    /// Closes both cells, and the stripes, to further writes. True: no writer is in one, and none is being opened.
     pub(super) fn shut_cells(&mut self, slot: &Slot, commons: &Commons) -> bool {
         let generation = slot.state.load().generation();
         // Set before the look, so that an opener or a writer met now tells the actor when it is done.
@@ -267,6 +267,9 @@ impl Control {
         for cell in &slot.write.cells {
             commons.seal(slot, cell, generation);
             quiet &= cell.load().is_empty();
+        }
+        if let Some(stripes) = slot.write.stripes() {
+            quiet &= commons.recall_stripes(slot, stripes);
         }
         quiet
     }

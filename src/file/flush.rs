@@ -26,8 +26,9 @@ use super::cell::Cell;
 use super::commons::Commons;
 use super::control::{Control, Polled};
 use super::journal::Change;
-use super::note::{GRANULE, Sealed};
+use super::note::Sealed;
 use super::state::{flag, want};
+use super::weave::weave_of;
 use super::write::{WriteSide, page_start};
 
 /// The most bytes of one write.
@@ -94,6 +95,10 @@ impl Default for Flush {
 impl Control {
     /// Takes up the pages that writers completed.
     fn collect(&mut self, slot: &Slot, commons: &Commons) {
+        if slot.write.stripes().is_some() {
+            self.collect_stripes(slot, commons);
+            return;
+        }
         for index in slot.write.sealed.take_all(&commons.notes) {
             let sealed = commons.notes.read(index);
             let ahead = |page: &Sealed| distance(self.flush.next, page.placement.sequence);
@@ -141,8 +146,11 @@ impl Control {
         }
         let limit =
             self.barrier(slot).map_or(WRITE_MAX as u64, |barrier| barrier.saturating_sub(slot.written()));
-        let (from, base) =
-            self.gather(slot, commons, usize::try_from(limit).unwrap_or(WRITE_MAX).min(WRITE_MAX));
+        let limit = usize::try_from(limit).unwrap_or(WRITE_MAX).min(WRITE_MAX);
+        let (from, base) = match weave_of(slot) {
+            Some(weave) => weave.gather(limit, slot.written()),
+            None => self.gather(slot, commons, limit),
+        };
         let bytes = from.bytes();
         if bytes == 0 {
             return;
@@ -218,6 +226,10 @@ impl Control {
             true => slot.size() + bytes as u64,
             false => slot.size().max(self.flush.in_flight_at + bytes as u64),
         });
+        if let Some(mut weave) = weave_of(slot) {
+            weave.count_off(bytes, slot, commons);
+            bytes = 0;
+        }
         while bytes > 0 {
             let front =
                 self.flush.pages.front().filter(|page| page.placement.sequence == self.flush.next).copied();
@@ -288,6 +300,9 @@ impl Control {
         if self.setup.append {
             return None;
         }
+        if slot.write.stripes().is_some() {
+            return Some(slot.written());
+        }
         let number = self.flush.next;
         let listed = self.flush.pages.front().filter(|page| page.placement.sequence == number);
         let placement = match listed {
@@ -300,10 +315,11 @@ impl Control {
     }
 
     /// The timer came for this file: what is accepted goes out, a stall whose time has come is tried again.
-    pub(super) fn timer_came(&mut self, slot: &Slot) {
+    pub(super) fn timer_came(&mut self, slot: &Slot, commons: &Commons) {
         if self.flush.pages.is_empty() {
             slot.write.cool();
         }
+        self.recall_idle_stripes(slot, commons);
         self.sync.interval_came(self.setup.durability, slot);
     }
 
@@ -316,6 +332,9 @@ impl Control {
         let generation = slot.state.load().generation();
         for cell in &slot.write.cells {
             commons.seal(slot, cell, generation);
+        }
+        if let Some(stripes) = slot.write.stripes() {
+            commons.recall_stripes(slot, stripes);
         }
     }
 
@@ -341,13 +360,17 @@ impl Control {
     /// Everything that was accepted is in the file, and no page is held. Only once the cells are shut.
     pub(super) fn all_written(&mut self, slot: &Slot, commons: &Commons) -> bool {
         self.collect(slot, commons);
-        !self.busy.write && self.flush.pages.is_empty() && slot.write.sealed.is_empty()
+        let woven = weave_of(slot).is_none_or(|weave| weave.is_empty());
+        !self.busy.write && woven && self.flush.pages.is_empty() && slot.write.sealed.is_empty()
     }
 
     /// Gives up the bytes that are not written, at the end of a file that cannot or must not write them.
     pub(super) fn drop_unwritten(&mut self, slot: &Slot, commons: &Commons) {
         debug_assert!(!self.busy.write, "the pages of a job under way are not dropped");
         self.collect(slot, commons);
+        if let Some(mut weave) = weave_of(slot) {
+            weave.drop_all(slot, commons);
+        }
         for page in std::mem::take(&mut self.flush.pages) {
             give_back(slot, commons, page.page);
         }
@@ -373,12 +396,11 @@ fn seal_page(slot: &Slot, commons: &Commons, sequence: u32) -> bool {
     })
 }
 
-fn give_back(slot: &Slot, commons: &Commons, raw: *mut u8) {
+pub(super) fn give_back(slot: &Slot, commons: &Commons, raw: *mut u8) {
     // SAFETY: the word came from `Page::into_raw` when the cell was opened, and the actor, who alone holds sealed pages,
     // turns each back once.
     let page = unsafe { Page::from_raw(raw) };
-    // ORDER: Relaxed: a count; a refused writer looks again under `Want`, whose `take` follows.
-    slot.write.held.fetch_sub((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+    slot.write.let_go(&page);
     commons.pool.put(page);
 }
 

@@ -73,6 +73,10 @@ impl Commons {
 
     /// The least room that a caller may ask for is what a write may be sure of.
     pub(crate) fn least_room(&self, fd: Fd, least: usize) -> Result<usize> {
+        if self.slot(fd).is_some_and(|slot| slot.write.stripes().is_some()) {
+            let note = "a file whose threads have an order each lends none of its pages";
+            return Err(Error::noted(ErrorKind::InvalidInput, Operation::Write, note).with_fd(fd));
+        }
         if least > self.limits.whole_write {
             let note = "more room in one piece than `whole_write`";
             return Err(Error::noted(ErrorKind::InvalidInput, Operation::Write, note).with_fd(fd));

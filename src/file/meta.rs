@@ -18,6 +18,7 @@ use super::commons::Commons;
 use super::control::{Control, Polled};
 use super::lease::Parcel;
 use super::state::{Phase, flag, mail};
+use super::weave::weave_of;
 
 const IDLE: u64 = 0;
 const SETTING: u64 = 1;
@@ -70,7 +71,7 @@ impl MetaRequest {
 
     /// Leaves a request; false when one is under way, or the file is another by now.
     #[must_use]
-    fn ask(&self, generation: u32, asked: Asked, barrier: u64) -> bool {
+    fn ask(&self, generation: u32, asked: Asked, place: impl FnOnce() -> u64) -> bool {
         let life = u64::from(generation) << 32;
         // ORDER: AcqRel: one asks at a time; ordered after the actor's `done`.
         if self
@@ -81,7 +82,7 @@ impl MetaRequest {
             return false;
         }
         let state = if matches!(asked, Asked::Truncate { .. }) { RESIZE } else { ASKED };
-        self.body.put(Box::new(Body { asked, barrier }));
+        self.body.put(Box::new(Body { asked, barrier: place() }));
         // ORDER: Release publishes the request; pairs with `asked`.
         self.word.store(life | state, Ordering::Release);
         true
@@ -100,6 +101,11 @@ impl MetaRequest {
     pub(super) fn is_barrier(&self) -> bool {
         // ORDER: Acquire: a request made before by the same caller is seen.
         self.word.load(Ordering::Acquire) & u64::from(u32::MAX) == RESIZE
+    }
+
+    /// The actor: a request waits for what was accepted before it.
+    pub(super) fn has_barrier(&self) -> bool {
+        matches!(self.asked(), Some((Asked::Truncate { .. }, _)))
     }
 
     /// The actor: the request is dealt with.
@@ -130,8 +136,8 @@ impl Commons {
         if !looks && seen.has(flag::POISONED) || seen.has(flag::FAILED) {
             return Err(slot.first_error().unwrap_or_else(|| Error::stale(operation, fd)));
         }
-        let barrier = if seen.has(flag::WRITE) { slot.write.accepted() } else { 0 };
-        if !slot.meta.ask(fd.generation(), asked, barrier) {
+        let place = || if seen.has(flag::WRITE) { slot.write.mark_place() } else { 0 };
+        if !slot.meta.ask(fd.generation(), asked, place) {
             return refuse(WouldBlock);
         }
         if !looks {
@@ -164,11 +170,17 @@ impl Commons {
     }
 }
 
+/// The accepted bytes that stand for the place of a request: of a file whose threads have an order each, the end of all that
+/// was woven in before it.
+fn place_of(slot: &Slot, accepted: u64) -> u64 {
+    weave_of(slot).map_or(accepted, |weave| weave.barrier())
+}
+
 impl Control {
     /// The accepted bytes that must be written before the request that waits, and none beyond.
     pub(super) fn barrier(&self, slot: &Slot) -> Option<u64> {
         match slot.meta.asked() {
-            Some((Asked::Truncate { .. }, barrier)) => Some(barrier),
+            Some((Asked::Truncate { .. }, barrier)) => Some(place_of(slot, barrier)),
             _ => None,
         }
     }
@@ -194,7 +206,7 @@ impl Control {
                 commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
                 return;
             }
-            Asked::Truncate { .. } if slot.written() < barrier || self.busy.write => return,
+            Asked::Truncate { .. } if slot.written() < place_of(slot, barrier) || self.busy.write => return,
             Asked::Truncate { size } => Work::Truncate { handle, size },
             Asked::Preallocate { offset, bytes, keep_size } => {
                 Work::Preallocate { handle, offset, bytes, keep_size }
@@ -266,6 +278,9 @@ impl Control {
                 slot.with_report(|report| report.news = Some(error));
                 bits |= Readiness::ERROR;
             }
+        }
+        if let Some(mut weave) = weave_of(slot) {
+            weave.pass_barrier();
         }
         slot.meta.done();
         commons.raise(slot, bits.bits());

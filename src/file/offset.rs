@@ -107,6 +107,10 @@ impl Commons {
         if seen.has(flag::OWNED) && caller == Caller::Descriptor {
             return Err(plain(ErrorKind::Busy));
         }
+        if slot.write.stripes().is_some() && !seen.has(flag::APPEND) && to != SeekFrom::Current(0) {
+            let note = "a file whose threads have an order each has no offset to move";
+            return Err(Error::noted(ErrorKind::InvalidInput, Operation::Seek, note).with_fd(fd));
+        }
         let from_end = match to {
             SeekFrom::End(_) => Some(self.end_of(slot, fd, caller)?),
             _ => None,

@@ -74,7 +74,7 @@ impl Commons {
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         let eager = options.durability == Durability::EveryWrite;
         let sooner = slot.armed.is_set() && (eager || interval_ns < slot.write.interval_ns());
-        slot.write.reset(generation, limit, interval_ns);
+        slot.write.reset(generation, limit, interval_ns, options.order);
         slot.put_request(Box::new(Request::Open(OpenRequest {
             work: Box::new(work_of(options, name)),
             setup: Setup {

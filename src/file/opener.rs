@@ -19,7 +19,7 @@ use super::write::{Caller, refusal};
 const SPINS: u32 = if cfg!(efio_loom) { 1 } else { 200 };
 
 /// A file's limit has room for so many pages of the class it writes in, or the class is smaller.
-const PAGES_AT_LEAST: usize = 4;
+pub(super) const PAGES_AT_LEAST: usize = 4;
 
 /// What the search for room came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,14 +92,14 @@ impl Patience {
     }
 }
 
-const fn larger(class: Class) -> Class {
+pub(super) const fn larger(class: Class) -> Class {
     match class {
         Class::Small => Class::Medium,
         Class::Medium | Class::Large => Class::Large,
     }
 }
 
-const fn smaller(class: Class) -> Class {
+pub(super) const fn smaller(class: Class) -> Class {
     match class {
         Class::Large => Class::Medium,
         Class::Medium | Class::Small => Class::Small,
@@ -205,13 +205,10 @@ impl Commons {
             }
         };
         let placement = Placement {
-            // ORDER: Relaxed: the opener's field, handed on by `current`.
-            sequence: slot.write.sequence.load(Ordering::Relaxed),
+            sequence: last.placement().sequence.wrapping_add(1),
             base,
             start: last.placement().start + u64::from(before.position()),
         };
-        // ORDER: Relaxed: as above.
-        slot.write.sequence.store(placement.sequence.wrapping_add(1), Ordering::Relaxed);
         let moved = base != last.placement().base + u64::from(before.position());
         if moved {
             slot.write.scatter(placement.start);
@@ -235,8 +232,7 @@ impl Commons {
 
     /// The page was had, the offset was not.
     fn give_back(&self, slot: &Slot, page: Page) -> Room {
-        // ORDER: Relaxed: a count, as in `page_to_write`.
-        slot.write.held.fetch_sub((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+        slot.write.let_go(&page);
         self.page_back(page);
         Room::OffsetTaken
     }
@@ -245,11 +241,9 @@ impl Commons {
     fn page_to_write(&self, slot: &Slot, len: usize, grown: bool) -> Result<Page, Room> {
         let side = &slot.write;
         let (deserved, page) = self.find_page(slot, len, grown);
-        // ORDER: Relaxed: the opener's field, handed on by `current`; `cool` may reset it, which is a hint.
-        side.class.store(deserved as u32, Ordering::Relaxed);
+        side.set_class(deserved);
         let page = page?;
-        // ORDER: Relaxed: a count, taken down by the actor when the page goes back.
-        side.held.fetch_add((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+        side.hold(&page);
         Ok(page)
     }
 
@@ -267,8 +261,7 @@ impl Commons {
     /// The class of page that the file deserves, and the page that it gets.
     fn find_page(&self, slot: &Slot, len: usize, grown: bool) -> (Class, Result<Page, Room>) {
         let side = &slot.write;
-        // ORDER: Relaxed: as in `page_to_write`.
-        let mut class = Class::ALL[(side.class.load(Ordering::Relaxed) as usize).min(Class::ALL.len() - 1)];
+        let mut class = side.class();
         if grown {
             class = larger(class);
         }
@@ -282,8 +275,7 @@ impl Commons {
             class = Class::Medium;
         }
         let held = side.held() as usize * GRANULE;
-        // ORDER: Relaxed: set before the handle existed.
-        let limit = side.held_limit.load(Ordering::Relaxed) as usize * GRANULE;
+        let limit = side.limit_bytes();
         // Near its limit a file waits, rather than go on in pages so small that each write of them is small too.
         while class.bytes() * PAGES_AT_LEAST > limit
             && class != Class::Small

@@ -40,6 +40,9 @@ impl Commons {
 
     /// A write of one byte would be taken.
     fn has_room(&self, slot: &Slot) -> bool {
+        if let Some(stripes) = slot.write.stripes() {
+            return self.has_stripe_room(slot, stripes);
+        }
         let cell = slot.write.cell(slot.write.current());
         let word = cell.load();
         if word.is_lent() {

@@ -125,6 +125,13 @@ impl Snapshot {
         self.0 & (0xff | ON | flag::WRITING | flag::POISONED | flag::STALE_WINDOW) == ON
     }
 
+    /// The file takes writes by descriptor, as far as its flags go.
+    #[inline]
+    pub(crate) const fn takes_from_threads(self) -> bool {
+        const ON: u64 = flag::WRITE | Phase::Open as u64;
+        self.0 & (0xff | ON | flag::OWNED | flag::POISONED | flag::ENDING) == ON
+    }
+
     const fn with_phase(self, phase: Phase) -> Self {
         Self(self.0 & !0xff | phase as u64)
     }

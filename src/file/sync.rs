@@ -26,7 +26,7 @@ pub(super) struct Syncing {
     answered: u32,
     heard: u32,
     /// Accepted bytes that the sync to come must cover.
-    target: u64,
+    pub(super) target: u64,
     /// The sync under way: the bytes and the count that it answers.
     covers: u64,
     covers_asked: u32,

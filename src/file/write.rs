@@ -10,14 +10,18 @@
 //!
 //! What a writer does on its way is all there is: one compare-exchange, a copy, one subtraction, one look at whether the
 //! timer knows. Pages come from the pool's ready stack; none there means a refusal, never a wait.
-#![allow(unsafe_code, reason = "copies the caller's bytes into a page that writers share")]
+#![allow(
+    unsafe_code,
+    reason = "copies the caller's bytes into a page that writers share; stripes pass through a pointer"
+)]
 
+use crate::config::Order;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
-use crate::page::Class;
+use crate::page::{Class, Page};
 use crate::queue::IndexList;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, light_fence, prefetch_for_write};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence, light_fence, prefetch_for_write};
 
 use super::Slot;
 use super::cell::{Cell, Completer, Placement, Reserve};
@@ -25,6 +29,11 @@ use super::commons::Commons;
 use super::note::{GRANULE, Sealed};
 use super::opener::Patience;
 use super::state::{Phase, Snapshot, flag, mail, want};
+use super::stripe::Stripes;
+
+/// The bits of `held` that count granules: more than the largest pool has.
+const HELD_BITS: u32 = 30;
+const HELD: u32 = (1 << HELD_BITS) - 1;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -33,17 +42,15 @@ pub(crate) struct WriteSide {
     pub(crate) cells: [Cell; 2],
     /// Complete pages on their way to the actor.
     pub(crate) sealed: IndexList,
-    /// Granules that accepted bytes hold.
-    pub(crate) held: AtomicU32,
+    /// Granules that accepted bytes hold; above them, in two bits, the class of the next page.
+    held: AtomicU32,
     /// The most granules they may hold.
     pub(crate) held_limit: AtomicU32,
-    /// The class of the next page; the opener's.
-    pub(super) class: AtomicU32,
-    /// The sequence number of the next page; the opener's.
-    pub(super) sequence: AtomicU32,
     pub(crate) interval_ns: AtomicU64,
     /// Accepted bytes up to and with the last step to another place: once they are written, what is not is one run.
     scattered: AtomicU64,
+    /// Made when the slot first has a file whose threads have an order each, and kept for the slot's life.
+    stripes: AtomicPtr<Stripes>,
 }
 
 /// Whether a call comes from the owning `File`.
@@ -61,15 +68,14 @@ impl WriteSide {
             sealed: IndexList::new(),
             held: AtomicU32::new(0),
             held_limit: AtomicU32::new(0),
-            class: AtomicU32::new(0),
-            sequence: AtomicU32::new(1),
             interval_ns: AtomicU64::new(0),
             scattered: AtomicU64::new(0),
+            stripes: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
 
     /// A new life of the slot, before its handle exists: no page, at file offset `base`.
-    pub(crate) fn reset(&self, generation: u32, limit_bytes: usize, interval_ns: u64) {
+    pub(crate) fn reset(&self, generation: u32, limit_bytes: usize, interval_ns: u64, order: Order) {
         let placement = Placement::default();
         self.cells[0].reset(generation, placement);
         self.cells[1].reset(generation, placement);
@@ -77,15 +83,47 @@ impl WriteSide {
         self.current.store(0, Ordering::Relaxed);
         // ORDER: Relaxed: as above.
         self.held_limit.store((limit_bytes / GRANULE).max(1) as u32, Ordering::Relaxed);
-        // ORDER: Relaxed: as above.
-        self.class.store(Class::Small as u32, Ordering::Relaxed);
-        // ORDER: Relaxed: as above.
-        self.sequence.store(1, Ordering::Relaxed);
+        self.set_class(Class::Small);
         // ORDER: Relaxed: as above.
         self.interval_ns.store(interval_ns, Ordering::Relaxed);
         // ORDER: Relaxed: as above.
         self.scattered.store(0, Ordering::Relaxed);
+        self.reset_stripes(generation, order == Order::PerThread);
         debug_assert!(self.sealed.is_empty(), "the last life wrote or dropped all its pages");
+    }
+
+    fn reset_stripes(&self, generation: u32, in_use: bool) {
+        // ORDER: Relaxed: as in `reset`.
+        if in_use && self.stripes.load(Ordering::Relaxed).is_null() {
+            // ORDER: Release publishes the empty stripes to a late caller of an earlier life, too; pairs with `stripes`.
+            self.stripes.store(Box::into_raw(Box::new(Stripes::new())), Ordering::Release);
+        }
+        // ORDER: Acquire: as in `stripes`.
+        let stripes = self.stripes.load(Ordering::Acquire);
+        // SAFETY: the box is freed with the slot only.
+        if let Some(stripes) = unsafe { stripes.as_ref() } {
+            stripes.reset(generation, in_use);
+        }
+    }
+
+    /// The stripes of a file whose threads have an order each; `None` for every other file.
+    #[inline]
+    pub(crate) fn stripes(&self) -> Option<&Stripes> {
+        // ORDER: Acquire pairs with `reset_stripes`.
+        let stripes = self.stripes.load(Ordering::Acquire);
+        // SAFETY: the box is freed with the slot only.
+        unsafe { stripes.as_ref() }.filter(|stripes| stripes.is_in_use())
+    }
+
+    /// What is accepted now, as the place of a request in the file's order. By the one who makes the request.
+    pub(crate) fn mark_place(&self) -> u64 {
+        self.stripes().map_or_else(|| self.accepted(), Stripes::set_marks)
+    }
+
+    /// The most bytes of pages that the file may hold.
+    pub(crate) fn limit_bytes(&self) -> usize {
+        // ORDER: Relaxed: set before the handle existed.
+        self.held_limit.load(Ordering::Relaxed) as usize * GRANULE
     }
 
     #[inline]
@@ -106,6 +144,11 @@ impl WriteSide {
 
     /// Bytes accepted since the open, and the offset in the file at which the next one goes.
     pub(crate) fn end(&self) -> (u64, u64) {
+        if let Some(stripes) = self.stripes() {
+            // Such a file begins at 0 and has nothing to seek with.
+            let accepted = stripes.accepted();
+            return (accepted, accepted);
+        }
         loop {
             let current = self.current();
             let cell = self.cell(current);
@@ -143,13 +186,48 @@ impl WriteSide {
 
     pub(crate) fn held(&self) -> u32 {
         // ORDER: Relaxed: a count; refusals look again under `Want`.
-        self.held.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed) & HELD
+    }
+
+    /// Counts a page in; gives the granules that were held before.
+    pub(super) fn hold(&self, page: &Page) -> u32 {
+        // ORDER: Relaxed: a count, taken down by the actor when the page goes back.
+        self.held.fetch_add((page.capacity() / GRANULE) as u32, Ordering::Relaxed) & HELD
+    }
+
+    /// Counts a page out.
+    pub(super) fn let_go(&self, page: &Page) {
+        // ORDER: Relaxed: a count; a refused writer looks again under `Want`, whose `take` follows.
+        self.held.fetch_sub((page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+    }
+
+    /// The class that the next page is to have.
+    pub(super) fn class(&self) -> Class {
+        // ORDER: Relaxed: a hint; `cool` may come between two looks.
+        let class = self.held.load(Ordering::Relaxed) >> HELD_BITS;
+        Class::ALL[(class as usize).min(Class::ALL.len() - 1)]
+    }
+
+    pub(super) fn set_class(&self, class: Class) {
+        let with = |held: u32| Some(held & HELD | (class as u32) << HELD_BITS);
+        // ORDER: Relaxed: a count and a hint, neither of which publishes anything.
+        let _ = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with);
     }
 
     /// The next page is small again: the timer came before the last one was full.
     pub(crate) fn cool(&self) {
-        // ORDER: Relaxed: a hint for the next opener.
-        self.class.store(Class::Small as u32, Ordering::Relaxed);
+        self.set_class(Class::Small);
+    }
+}
+
+impl Drop for WriteSide {
+    fn drop(&mut self) {
+        // ORDER: AcqRel: nobody else is left.
+        let stripes = self.stripes.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        if !stripes.is_null() {
+            // SAFETY: it came from `Box::into_raw` in `reset_stripes`, and the swap makes this the only taker.
+            drop(unsafe { Box::from_raw(stripes) });
+        }
     }
 }
 
@@ -193,7 +271,10 @@ impl Commons {
             self.append(slot, cell, position, &bytes[..taken as usize]);
             return Ok(taken as usize);
         }
-        self.write_slowly(slot, fd, bytes)
+        match slot.write.stripes() {
+            Some(stripes) => self.write_striped(slot, stripes, fd, bytes),
+            None => self.write_slowly(slot, fd, bytes),
+        }
     }
 
     /// Copies into reserved room and commits.

@@ -29,7 +29,7 @@ use super::write::{Caller, page_start, refusal};
 pub(crate) const OFFSET_END: u64 = i64::MAX as u64;
 
 /// Copies as much of `from` as `into` holds.
-fn copy_all(from: &[IoSlice<'_>], into: *mut u8, bytes: usize) {
+pub(super) fn copy_all(from: &[IoSlice<'_>], into: *mut u8, bytes: usize) {
     let mut done = 0;
     for slice in from {
         let step = slice.len().min(bytes - done);
@@ -57,6 +57,9 @@ impl Commons {
             }
             if total == 0 {
                 return Ok(0);
+            }
+            if let Some(stripes) = slot.write.stripes() {
+                return self.write_striped_slowly(slot, stripes, fd, from, Caller::Descriptor);
             }
             let current = slot.write.current();
             let cell = slot.write.cell(current);
@@ -98,6 +101,10 @@ impl Commons {
             let seen = slot.state.load();
             if let Some(error) = refusal(slot, seen, fd, caller) {
                 break Err(self.refuse_unless_open(slot, error));
+            }
+            if slot.write.stripes().is_some() {
+                let note = "a file whose threads have an order each is written at its end only";
+                break Err(Error::noted(ErrorKind::InvalidInput, Operation::Write, note).with_fd(fd));
             }
             if let Err(error) = check_place(fd, offset, total, seen.has(flag::APPEND)) {
                 break Err(error);
@@ -152,8 +159,7 @@ impl Commons {
         };
         let page = self.take_page(class, whole, most, held == 0).ok_or(Room::PoolEmpty)?;
         let granules = (page.capacity() / GRANULE) as u32;
-        // ORDER: Relaxed: a count, taken down by the actor when the page goes back.
-        let before = side.held.fetch_add(granules, Ordering::Relaxed);
+        let before = side.hold(&page);
         let len = total.min(page.capacity());
         let filled = Filled { page, len };
         if before > 0 && (before + granules) as usize * GRANULE > limit {
@@ -168,8 +174,7 @@ impl Commons {
 
     /// Gives back a page that did not get into the file's order.
     fn drop_filled(&self, slot: &Slot, filled: Filled) {
-        // ORDER: Relaxed: a count; those refused meanwhile are told below.
-        slot.write.held.fetch_sub((filled.page.capacity() / GRANULE) as u32, Ordering::Relaxed);
+        slot.write.let_go(&filled.page);
         self.page_back(filled.page);
         self.room_made(slot);
     }
@@ -202,10 +207,7 @@ impl Commons {
         let last = slot.write.cell(current).placement();
         let position = u64::from(before.position());
         let start = last.start + position;
-        // ORDER: Relaxed: the opener's field, handed on by `current`.
-        let sequence = slot.write.sequence.load(Ordering::Relaxed);
-        // ORDER: Relaxed: as above.
-        slot.write.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
+        let sequence = last.sequence.wrapping_add(1);
         let placement = Placement { sequence, base: offset, start };
         let end = start + filled.len as u64;
         let len = filled.len as u32;
@@ -213,7 +215,7 @@ impl Commons {
         // Before the cell is let go: a close that finds no cell in use finds the page in the list.
         let _ = slot.write.sealed.push(&self.notes, index);
         slot.write.scatter(end);
-        next.mark(Placement { sequence: last.sequence, base: last.base + position, start: end });
+        next.mark(Placement { sequence, base: last.base + position, start: end });
         // ORDER: Release publishes the marked cell; pairs with `WriteSide::current`.
         slot.write.current.store(current.wrapping_add(1), Ordering::Release);
         self.turn_over(slot);

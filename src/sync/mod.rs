@@ -26,6 +26,7 @@
 //! | `signal` | what is told that something is worth another look |
 //! | `spin` | a lock of one byte |
 //! | `ticket` | a lock in strict order |
+//! | `thread_number` | a small number for each thread, its own while it lives |
 //! | `wake` | one wake-up in flight, and a thread that sleeps without losing one |
 //! | `zeroed` | large arrays of atomics that cost memory only where they are used |
 //!
@@ -79,6 +80,7 @@ mod seats;
 mod seqlock;
 mod signal;
 mod spin;
+pub(crate) mod thread_number;
 mod ticket;
 mod wake;
 pub(crate) mod zeroed;

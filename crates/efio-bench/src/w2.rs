@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use efio::{Efio, Fd, OpenOptions};
+use efio::{Efio, Fd, OpenOptions, Order};
 
 use crate::board::{Board, Measure, Verdict, least, median};
 use crate::histogram::Histogram;
@@ -24,6 +24,7 @@ const MIB: usize = 1 << 20;
 const LIMIT: &str = "limit: memcpy, own buffers";
 const LOCKED: &str = "Mutex<BufWriter 1 MiB>";
 const OURS: &str = "efio ef_write";
+const PER_THREAD: &str = "efio ef_write, per thread";
 
 const MEASURES: &[Measure] = &[
     median("M lines/s"),
@@ -168,6 +169,13 @@ fn round<S: Sink>(
     path.map_or(Ok(()), |path| Ok(std::fs::remove_file(path)?))
 }
 
+/// A module and an open log whose threads share an order, or have one each.
+fn pages(path: &Path, order: Order) -> Outcome<Pages> {
+    let mut ours = Ours::new(Efio::builder())?;
+    let fd = ours.open(path, &OpenOptions::new().append(true).create(true).order(order))?;
+    Ok(Pages { ours, fd })
+}
+
 /// Runs the workload.
 pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
     let mut board = Board::new("W2: four threads append to one file", MEASURES);
@@ -175,11 +183,8 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
     let path = folder.file("w2");
     for _ in 0..effort.rounds {
         round(&mut board, LIMIT, lines, None, |_| Ok(Nowhere))?;
-        round(&mut board, OURS, lines, Some(&path), |path| {
-            let mut ours = Ours::new(Efio::builder())?;
-            let fd = ours.open(path, &OpenOptions::new().append(true).create(true))?;
-            Ok(Pages { ours, fd })
-        })?;
+        round(&mut board, OURS, lines, Some(&path), |path| pages(path, Order::One))?;
+        round(&mut board, PER_THREAD, lines, Some(&path), |path| pages(path, Order::PerThread))?;
         round(&mut board, LOCKED, lines, Some(&path), |path| {
             Ok(Mutex::new(BufWriter::with_capacity(MIB, File::create(path)?)))
         })?;
@@ -189,5 +194,8 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
         board.at_least("W2", "M lines/s", OURS, LOCKED, 1.4),
         board.at_most("W2", "CPU ns", OURS, LOCKED, 0.75),
         board.below("W2", "p50 ns", OURS, LOCKED, 100.0),
+        board.at_least("W2 per thread", "M lines/s", PER_THREAD, LOCKED, 1.6),
+        board.at_most("W2 per thread", "CPU ns", PER_THREAD, LOCKED, 1.0 / 3.0),
+        board.below("W2 per thread", "p50 ns", PER_THREAD, LOCKED, 30.0),
     ])
 }
