@@ -1,8 +1,8 @@
 //! efio-bench: efio beside its peers, every figure a ratio of one interleaved run.
 //!
-//! `efio-bench w1 … w6 | files | idle` prints the rows of one workload, `table` all of them and the README's table;
+//! `efio-bench w1 … w6 | files | idle | serve` prints the rows of one workload, `table` all of them and the README's table;
 //! `--quick` takes fewer rounds and less data. Files lie in the folder that `EFIO_BENCH_DIR` names (about 3 GB), which
-//! is emptied afterwards. On a machine that has other work, `chrt -r 2 efio-bench …` keeps that out of the ticks and waits.
+//! is emptied afterwards. `serve` runs the `efio` beside this program, or the one that `EFIO_BENCH_EFIO` names. On a machine that has other work, `chrt -r 2 efio-bench …` keeps that out of the ticks and waits.
 
 mod board;
 mod files;
@@ -11,6 +11,7 @@ mod idle;
 mod line;
 mod ours;
 mod process;
+mod serve;
 mod stamp;
 mod tick;
 mod w1;
@@ -54,10 +55,16 @@ const WORKLOADS: &[Workload] = &[
     ("w6", w6::run),
     ("files", files::run),
     ("idle", idle::run),
+    ("serve", serve::run),
 ];
 
 fn main() -> Outcome<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [name, root, port] = &words[..]
+        && name == serve::plain::NAME
+    {
+        return serve::plain::serve(root.as_ref(), port.parse()?);
+    }
     let quick = words.iter().any(|word| word == "--quick");
     let rounds = words.iter().find_map(|word| word.strip_prefix("--rounds=")?.parse().ok());
     let effort = Effort { quick, rounds: rounds.unwrap_or(if quick { 3 } else { 5 }) };

@@ -39,6 +39,14 @@ impl Body {
         }
     }
 
+    /// Bytes still to come that are data for certain: they may be received to where they belong.
+    pub fn ahead(&self) -> u64 {
+        match self {
+            Self::Length(left) => *left,
+            Self::Chunked(decoder) => decoder.ahead(),
+        }
+    }
+
     /// `count` bytes of the data shown were taken.
     pub fn took(&mut self, count: usize) {
         match self {
@@ -58,6 +66,7 @@ mod tests {
         assert_eq!(body.next(b""), Ok(Next::More { skip: 0 }));
         assert_eq!(body.next(b"abc"), Ok(Next::Data { skip: 0, len: 3 }));
         body.took(2);
+        assert_eq!(body.ahead(), 3);
         assert_eq!(body.next(b"cdeGET"), Ok(Next::Data { skip: 0, len: 3 }));
         body.took(3);
         assert_eq!(body.next(b"GET"), Ok(Next::End { skip: 0 }));

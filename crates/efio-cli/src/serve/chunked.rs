@@ -91,6 +91,11 @@ impl Decoder {
         }
     }
 
+    /// Bytes that are data before any framing comes again.
+    pub fn ahead(&self) -> u64 {
+        if let State::Data { left } = self.state { left } else { 0 }
+    }
+
     /// `count` bytes of the data shown were taken.
     pub fn took(&mut self, count: usize) {
         if let State::Data { left } = self.state {

@@ -31,6 +31,16 @@ enum Stage {
     Flowing,
 }
 
+/// What became of one piece.
+enum Moved {
+    /// So many bytes of the file are sent, or wait for the socket; none, where it takes nothing now.
+    Bytes(usize),
+    /// The file has no more.
+    End,
+    /// The client is gone.
+    Gone,
+}
+
 /// What tells one version of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Facts {
@@ -72,6 +82,8 @@ pub struct Download {
     facts: Option<Facts>,
     /// The file has bytes: false after a refused read, until the event.
     has_bytes: bool,
+    /// Bytes are sent from where they were read to. Not while the page cache has them: a read takes them from there at once.
+    lent: bool,
     /// A piece was sent: the head of the response went with it.
     begun: bool,
     left: u64,
@@ -95,6 +107,7 @@ impl Download {
             file: None,
             facts: None,
             has_bytes: true,
+            lent: false,
             begun: false,
             left: 0,
             taken: 0,
@@ -124,22 +137,46 @@ impl Download {
         if !self.has_bytes {
             return Step::Wait(Wait::Engine);
         }
-        let Service { efio, scratch, .. } = service;
-        let most = usize::try_from(self.left).map_or(scratch.len(), |left| left.min(scratch.len()));
-        match efio.ef_read(file, &mut scratch[..most]) {
-            Ok(count) if count > 0 => {
+        if !wire.is_writable() {
+            return Step::Wait(Wait::Client);
+        }
+        match self.send_piece(file, wire, service) {
+            Ok(Moved::Bytes(count)) => {
                 self.left -= count as u64;
                 self.taken += count as u64;
                 self.begun = true;
-                if wire.send(&scratch[..count]) == Sent::Gone { Step::Close } else { Step::Again }
+                Step::Again
             }
             Err(error) if error.is_would_block() => {
                 self.has_bytes = false;
+                self.lent = true;
                 Step::Again
             }
             // It ended early or cannot be read: the length is promised already, so only the connection's end says it.
             _ => Step::Close,
         }
+    }
+
+    /// Sends the next piece: from where it was read ahead to, or by way of the scratch buffer.
+    fn send_piece(&self, file: Fd, wire: &mut Wire, service: &mut Service) -> efio::Result<Moved> {
+        let Service { efio, scratch, .. } = service;
+        let most = usize::try_from(self.left).map_or(scratch.len(), |left| left.min(scratch.len()));
+        if !self.lent {
+            let count = efio.ef_read(file, &mut scratch[..most])?;
+            return Ok(match count {
+                0 => Moved::End,
+                _ if wire.send(&scratch[..count]) == Sent::Gone => Moved::Gone,
+                _ => Moved::Bytes(count),
+            });
+        }
+        let lend = efio.ef_lend_read(file)?;
+        if lend.is_empty() {
+            return Ok(Moved::End);
+        }
+        Ok(match wire.send_lent(&lend, most) {
+            Some(count) => Moved::Bytes(lend.consume(count)),
+            None => Moved::Gone,
+        })
     }
 
     /// News of the file.

@@ -18,7 +18,7 @@ use crate::serve::connection::{Step, Wait};
 use crate::serve::places::Key;
 use crate::serve::request::Head;
 use crate::serve::respond::{Refusal, Response};
-use crate::serve::service::{Answered, Service};
+use crate::serve::service::{Answered, PIECE, Service};
 use crate::serve::wire::{Received, Wire};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,9 @@ impl Upload {
         let Service { efio, scratch, settings, .. } = &mut *service;
         let used = self.take(wire.input.as_slice(), efio, settings.max_size)?;
         wire.input.consume(used);
+        if wire.input.is_empty() && !self.ended && self.body.ahead() >= LENT_MIN {
+            return self.flow_lent(wire, efio, settings.max_size);
+        }
         if wire.input.is_empty() && !self.ended {
             match wire.receive(scratch) {
                 Received::Bytes(count) => {
@@ -117,6 +120,35 @@ impl Upload {
             self.stage = Stage::Closing;
         }
         Ok(Step::Again)
+    }
+
+    /// Receives one piece into the file's own memory.
+    fn flow_lent(&mut self, wire: &mut Wire, efio: &Efio, max_size: u64) -> Result<Step, Refusal> {
+        if !wire.is_readable() {
+            return Ok(Step::Wait(Wait::Client));
+        }
+        let most = self.body.ahead().min(max_size.saturating_sub(self.taken));
+        if most == 0 {
+            return Err(TOO_LARGE);
+        }
+        let mut lend = match efio.ef_lend_write(self.file, LENT_MIN as usize) {
+            Ok(lend) => lend,
+            Err(error) if error.is_would_block() => {
+                self.has_room = false;
+                return Ok(Step::Again);
+            }
+            Err(error) => return Err(Refusal::of(&error)),
+        };
+        match wire.receive_lent(&mut lend, PIECE.min(usize::try_from(most).unwrap_or(PIECE))) {
+            Received::Bytes(count) => {
+                lend.commit(count).map_err(|error| Refusal::of(&error))?;
+                self.body.took(count);
+                self.taken += count as u64;
+                Ok(Step::Again)
+            }
+            Received::Blocked => Ok(Step::Wait(Wait::Client)),
+            Received::Ended => Ok(Step::Close),
+        }
     }
 
     /// Hands data to the file until they end or it has no room; gives how many bytes are done with.
@@ -221,6 +253,9 @@ impl Upload {
         }
     }
 }
+
+/// Of so many bytes or more a piece is received straight into the file's memory; fewer are not worth a call of their own.
+const LENT_MIN: u64 = 16 << 10;
 
 const TOO_LARGE: Refusal = Refusal::new(413, "larger than this server takes");
 

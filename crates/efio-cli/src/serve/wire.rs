@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
+use efio::{ReadLend, WriteLend};
 use mio::net::TcpStream;
 
 use crate::serve::pending::Pending;
@@ -31,6 +32,9 @@ pub enum Sent {
     /// The client is gone.
     Gone,
 }
+
+/// Pieces of a lend that one call sends.
+const LENT_PIECES: usize = 4;
 
 /// A client's socket and its buffers.
 #[derive(Debug)]
@@ -68,10 +72,29 @@ impl Wire {
         self.writable |= writable;
     }
 
+    /// The socket may have something.
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// The socket may take something.
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
     /// Receives into `into`, once.
     pub fn receive(&mut self, into: &mut [u8]) -> Received {
+        self.receive_by(|socket| socket.read(into))
+    }
+
+    /// Receives at most `most` bytes into the memory of a file, once.
+    pub fn receive_lent(&mut self, into: &mut WriteLend<'_>, most: usize) -> Received {
+        self.receive_by(|socket| into.receive(socket, most))
+    }
+
+    fn receive_by(&mut self, mut receive: impl FnMut(&mut TcpStream) -> io::Result<usize>) -> Received {
         while self.readable {
-            match self.socket.read(into) {
+            match receive(&mut self.socket) {
                 Ok(0) => return Received::Ended,
                 Ok(count) => {
                     self.received += count as u64;
@@ -108,6 +131,32 @@ impl Wire {
         }
         self.output.append(piece);
         if self.output.is_empty() { Sent::All } else { Sent::Blocked }
+    }
+
+    /// Sends what waits and then the first `most` bytes of the lent ones; gives how many of these are sent, which may be none.
+    /// `None`: the client is gone.
+    pub fn send_lent(&mut self, lent: &ReadLend<'_>, most: usize) -> Option<usize> {
+        while self.writable {
+            let mut slices = [IoSlice::new(&[]); 1 + LENT_PIECES];
+            slices[0] = IoSlice::new(self.output.as_slice());
+            let mut room = most;
+            for (slice, piece) in slices[1..].iter_mut().zip(lent.pieces()) {
+                *slice = IoSlice::new(&piece[..piece.len().min(room)]);
+                room -= slice.len();
+            }
+            match self.socket.write_vectored(&slices) {
+                Ok(count) => {
+                    self.sent += count as u64;
+                    let waited = count.min(self.output.len());
+                    self.output.consume(waited);
+                    return Some(count - waited);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(_) => return None,
+            }
+        }
+        Some(0)
     }
 
     /// Tells the client that nothing more follows, and hears it out.
