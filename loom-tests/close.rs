@@ -10,6 +10,7 @@ use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::file::state::{CloseStart, DrainEnd, Pending, Phase, State};
 use crate::file::write::Caller;
+use crate::news::DEFAULT_INBOX;
 use crate::sync::{Arc, model, thread};
 
 use super::module::{Module, Seen};
@@ -174,7 +175,7 @@ fn masked_by(what_came: bool) {
     let (state, pending) = &*shared;
     let fd = Fd::new(0, state.begin(Phase::Opening, 0));
     assert!(state.close(fd, 0, false) == CloseStart::Begun);
-    assert!(pending.raise(Readiness::SYNCED.bits()).enqueue);
+    assert!(pending.raise(Readiness::SYNCED.bits()).enqueue.is_some());
     let actor = shared.clone();
     let actor = thread::spawn(move || {
         actor.0.finish(0);
@@ -182,14 +183,14 @@ fn masked_by(what_came: bool) {
     });
     let drain = || {
         let seen = state.load().phase();
-        let (bits, end) = pending.drain();
+        let (bits, end) = pending.drain(DEFAULT_INBOX);
         let last = end == DrainEnd::DeliverAndFree;
         let masked =
             matches!(seen, Phase::Closing | Phase::Closed) && !(last && (what_came || seen == Phase::Closed));
         bits & Readiness::CLOSED.bits() != 0 && !masked
     };
     let mut delivered = u32::from(drain());
-    if actor.join().unwrap() {
+    if actor.join().unwrap().is_some() {
         delivered += u32::from(drain());
     }
     assert_eq!(delivered, 1, "not closed");

@@ -6,6 +6,7 @@
 use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::file::state::{CloseStart, LastAnswer, Pending, Phase, State, flag};
+use crate::news::DEFAULT_INBOX;
 use crate::sync::{Arc, AtomicU64, Ordering, model, thread};
 use crate::table::Table;
 use Ordering::{AcqRel, Acquire};
@@ -25,7 +26,7 @@ fn table() -> Arc<Table<Slot>> {
 fn claim(table: &Table<Slot>) -> (&Slot, Fd) {
     let slot = table.claim().and_then(|index| table.get(index));
     let Some(slot) = slot else { panic!("the one place is free") };
-    slot.pending.begin(slot.state.load().generation(), false);
+    let _ = slot.pending.begin(slot.state.load().generation(), false, DEFAULT_INBOX);
     (slot, Fd::new(0, slot.state.begin(Phase::Opening, 0)))
 }
 
@@ -34,7 +35,7 @@ fn next_life(table: &Table<Slot>, slot: &Slot, fd: Fd) -> Fd {
     let _ = slot.state.close(fd, 0, false);
     slot.state.finish(0);
     let _ = slot.pending.raise(Readiness::CLOSED.bits());
-    let _ = slot.pending.drain();
+    let _ = slot.pending.drain(DEFAULT_INBOX);
     slot.state.free();
     table.release(0);
     claim(table).1
@@ -84,7 +85,7 @@ fn a_late_question_never_gets_the_next_files_answer() {
         let _ = slot.state.close(fd, 0, false);
         slot.state.finish(0);
         let _ = slot.pending.raise(Readiness::CLOSED.bits());
-        let (_, end) = slot.pending.drain();
+        let (_, end) = slot.pending.drain(DEFAULT_INBOX);
         slot.state.free();
         table.release(0);
         let (slot, next) = claim(&table);

@@ -35,6 +35,7 @@ mod stack;
 mod streams;
 mod stripe;
 mod table;
+mod tasks;
 mod ticket_lock;
 mod timer;
 mod values;

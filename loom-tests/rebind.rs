@@ -59,16 +59,16 @@ fn what_is_raised_beside_a_rebind_reaches_one_of_the_two_inboxes() {
     });
 }
 
-/// One slot and two inboxes, of which the twins leave a step out.
+/// Two slots and two inboxes, of which the twins leave a step out. Slot 0 is rebound, slot 1 keeps the drain at work.
 struct Small {
-    link: AtomicU32,
-    pending: Pending,
+    links: [AtomicU32; 2],
+    pending: [Pending; 2],
     inboxes: [News; 2],
 }
 
 impl Links for Small {
-    fn link(&self, _index: u32) -> &AtomicU32 {
-        &self.link
+    fn link(&self, index: u32) -> &AtomicU32 {
+        &self.links[index as usize]
     }
 }
 
@@ -82,41 +82,45 @@ enum Without {
 
 impl Small {
     fn new() -> Self {
-        let inboxes = [News::new(calls()), News::new(calls())];
-        Self { link: AtomicU32::new(0), pending: Pending::new(), inboxes }
+        Self {
+            links: [AtomicU32::new(0), AtomicU32::new(0)],
+            pending: [Pending::new(), Pending::new()],
+            inboxes: [News::new(calls()), News::new(calls())],
+        }
     }
 
-    fn enqueue(&self, inbox: u32, without: Without) {
-        self.inboxes[inbox as usize].push(self, 0);
+    fn enqueue(&self, slot: u32, inbox: u32, without: Without) {
+        self.inboxes[inbox as usize].push(self, slot);
         fence(Ordering::SeqCst);
-        if without != Without::TheLookAfterThePush && self.pending.inbox() != inbox {
+        if without != Without::TheLookAfterThePush && self.pending[slot as usize].inbox() != inbox {
             self.forward(inbox, without);
         }
     }
 
     fn forward(&self, inbox: u32, without: Without) {
-        let mut stray = false;
-        let is_stray = |_| {
-            stray |= self.pending.inbox() != inbox;
-            self.pending.inbox() != inbox
+        let mut strays = Vec::new();
+        let is_stray = |slot: u32| {
+            let stray = self.pending[slot as usize].inbox() != inbox;
+            strays.extend(stray.then_some(slot));
+            stray
         };
         match without {
             Without::TheFlagForADrainAtWork => self.inboxes[inbox as usize].sweep(self, is_stray),
             _ => self.inboxes[inbox as usize].forward(self, is_stray),
         }
-        if stray {
-            self.enqueue(self.pending.inbox(), without);
+        for slot in strays {
+            self.enqueue(slot, self.pending[slot as usize].inbox(), without);
         }
     }
 
-    fn raise(&self, bits: Readiness, without: Without) {
-        if let Some(inbox) = self.pending.raise(bits.bits()).enqueue {
-            self.enqueue(inbox, without);
+    fn raise(&self, slot: u32, bits: Readiness, without: Without) {
+        if let Some(inbox) = self.pending[slot as usize].raise(bits.bits()).enqueue {
+            self.enqueue(slot, inbox, without);
         }
     }
 
     fn rebind(&self, inbox: u32, without: Without) {
-        if let Rebound::Forward(from) = self.pending.rebind(0, inbox) {
+        if let Rebound::Forward(from) = self.pending[0].rebind(0, inbox) {
             fence(Ordering::SeqCst);
             if without != Without::TheSweep {
                 self.forward(from, without);
@@ -124,14 +128,15 @@ impl Small {
         }
     }
 
+    /// The events of slot 0 that this drain brings.
     fn drain(&self, inbox: u32, without: Without) -> u32 {
         let mut seen = 0;
         let news = &self.inboxes[inbox as usize];
-        news.drain(self, |_| {
-            let (bits, end) = self.pending.drain(inbox);
-            seen |= bits;
+        news.drain(self, |slot| {
+            let (bits, end) = self.pending[slot as usize].drain(inbox);
+            seen |= if slot == 0 { bits } else { 0 };
             if let DrainEnd::HandOn(other) = end {
-                self.enqueue(other, without);
+                self.enqueue(slot, other, without);
             }
             true
         });
@@ -145,8 +150,9 @@ impl Small {
 fn small(without: Without) {
     model(move || {
         let small = Arc::new(Small::new());
+        small.raise(1, LATE, without);
         let (producer, old) = (small.clone(), small.clone());
-        let producer = thread::spawn(move || producer.raise(EARLY, without));
+        let producer = thread::spawn(move || producer.raise(0, EARLY, without));
         let old = thread::spawn(move || old.drain(0, without));
         small.rebind(1, without);
         producer.join().unwrap();
@@ -172,8 +178,32 @@ fn twin_that_leaves_the_old_list_as_it_is() {
     small(Without::TheSweep);
 }
 
+/// One thread raises and rebinds while the old consumer is at work on another slot.
+fn at_work(without: Without) {
+    model(move || {
+        let small = Arc::new(Small::new());
+        small.raise(1, LATE, without);
+        let other = small.clone();
+        let other = thread::spawn(move || {
+            other.raise(0, EARLY, without);
+            other.rebind(1, without);
+            // Touches what the drain is at work on: only there does loom change threads.
+            other.raise(1, EARLY, without);
+        });
+        let early = small.drain(0, without);
+        other.join().unwrap();
+        let seen = early | small.drain(1, without);
+        assert_eq!(seen, EARLY.bits(), "the event beside the rebind is lost");
+    });
+}
+
+#[test]
+fn a_drain_at_work_hands_on_what_came_too_late_for_it() {
+    at_work(Without::Nothing);
+}
+
 #[test]
 #[should_panic(expected = "the event beside the rebind is lost")]
 fn twin_that_leaves_no_word_for_a_drain_at_work() {
-    small(Without::TheFlagForADrainAtWork);
+    at_work(Without::TheFlagForADrainAtWork);
 }

@@ -1,7 +1,7 @@
 //! Builder: the limits of a module by name, how it wakes its loop, and whom it tells what was lost.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::config::Limits;
@@ -181,7 +181,7 @@ impl Builder {
             engine.start().map_err(failed)?;
         }
         let inbox = Inbox::new(Arc::clone(&engine), DEFAULT_INBOX, descriptor);
-        let front = Front { engine, inbox, fork_generation: fork_generation() };
+        let front = Front { engine, inbox, orphans: OnceLock::new(), fork_generation: fork_generation() };
         Ok(Efio { front: Arc::new(front), inbox: None })
     }
 }

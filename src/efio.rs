@@ -2,7 +2,7 @@
 
 use std::io::SeekFrom;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::builder::Builder;
@@ -56,6 +56,8 @@ pub struct Efio {
 pub(crate) struct Front {
     pub(crate) engine: Arc<Engine>,
     pub(crate) inbox: Inbox,
+    /// Hears of files that tasks have dropped; made when the first one is.
+    pub(crate) orphans: OnceLock<Option<Inbox>>,
     pub(crate) fork_generation: u32,
 }
 

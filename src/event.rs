@@ -178,6 +178,61 @@ impl fmt::Debug for Readiness {
     }
 }
 
+/// What a task waits for: a set of flags, each in one of three directions.
+///
+/// | direction | flags |
+/// | --- | --- |
+/// | reading | `READABLE` |
+/// | writing | `WRITABLE` |
+/// | answers | `OPENED`, `SYNCED`, `DONE`, `STALLED`, `RESUMED`, `CLOSED` |
+///
+/// A file has one task waker for each direction, so that one task may read while another writes and a third waits for a
+/// sync. See [`Efio::poll_ready`](crate::Efio::poll_ready).
+///
+/// ```
+/// use efio::Interest;
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// assert_eq!(format!("{both:?}"), "READABLE | WRITABLE");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Interest(Readiness);
+
+impl Interest {
+    /// A read that was refused is worth trying again.
+    pub const READABLE: Self = Self(Readiness::READABLE);
+    /// A write or a flush that was refused is worth trying again.
+    pub const WRITABLE: Self = Self(Readiness::WRITABLE);
+    /// The open is done.
+    pub const OPENED: Self = Self(Readiness::OPENED);
+    /// A sync is done.
+    pub const SYNCED: Self = Self(Readiness::SYNCED);
+    /// A request of the file, or a queued metadata call, is done.
+    pub const DONE: Self = Self(Readiness::DONE);
+    /// The disk refuses the bytes for now.
+    pub const STALLED: Self = Self(Readiness::STALLED);
+    /// The disk takes the bytes again.
+    pub const RESUMED: Self = Self(Readiness::RESUMED);
+    /// The file is closed; its answer waits for `ef_close_status`.
+    pub const CLOSED: Self = Self(Readiness::CLOSED);
+
+    pub(crate) const fn bits(self) -> u32 {
+        self.0.bits()
+    }
+}
+
+impl BitOr for Interest {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// How far the bytes of one file have got, all in bytes since the open. None of them ever goes back.
 ///
 /// `accepted >= written >= durable` always holds.

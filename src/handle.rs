@@ -198,6 +198,15 @@ impl File {
         self.end(flag::PUBLISH, Operation::Close).map(|()| self.fd)
     }
 
+    /// As `close`, for an owner that waits for the answer.
+    pub(crate) fn begin_close(&mut self) -> Result<()> {
+        self.end(flag::PUBLISH, Operation::Close)
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.slot().state.load().has(flag::POISONED)
+    }
+
     /// Drops what is not written and closes: see [`Efio::ef_abort`].
     ///
     /// # Errors

@@ -221,7 +221,8 @@ pub(crate) fn progress_of(slot: &Slot) -> Progress {
 }
 
 impl OpenOptions {
-    /// The inbox that the file's events go to. Default: that of the [`Efio`] that opens it.
+    /// The inbox that the file's events go to. Default: that of the [`Efio`] that opens it. The options count as a handle of
+    /// the inbox; the files that they open do not.
     ///
     /// ```
     /// use efio::{Efio, Events, OpenOptions, Wake};

@@ -66,19 +66,22 @@
 //! Memory, files, threads and the size of each piece of work have a bound, a default and a stated behaviour at the bound:
 //! see [`Builder`]. A call that meets one answers `WouldBlock` (or, for an open, [`ErrorKind::TableFull`]); it never waits.
 //!
-//! # Three ways to use it
+//! # Four ways to use it
 //!
 //! | | who calls | what waits |
 //! | --- | --- | --- |
 //! | [`Fd`] and the `ef_*` calls of [`Efio`] | any thread | your loop, in its poll |
 //! | [`File`]: `Read`, `Write`, `BufRead`, `Seek` | its owner | your loop, in its poll |
 //! | [`File::blocking`], [`Efio::wait`] | a program without a loop | the call |
+//! | [`TaskFile`], [`Efio::poll_ready`] | a task of any executor | the task |
 //!
 //! # Features
 //!
 //! | none by default | adds |
 //! | --- | --- |
 //! | `sim` | a simulated disk with a virtual clock, seeded faults and power cuts, for tests of programs that keep their files with efio |
+//! | `tokio` | tokio's `AsyncRead`, `AsyncWrite`, `AsyncBufRead` and `AsyncSeek` for [`TaskFile`] |
+//! | `futures` | those of futures-io for [`TaskFile`] |
 //! | `bytes` | `Bytes` as a buffer of the chunked streams of [`queue`] |
 //! | `lock_api` | the traits of `lock_api` for the locks of [`sync`] |
 //! | `metrics` | [`Efio::stats`] published through the `metrics` facade |
@@ -102,10 +105,12 @@ mod news;
 mod page;
 pub mod pool;
 pub mod queue;
+mod ready;
 mod stats;
 pub mod sync;
 mod sys;
 mod table;
+mod task_file;
 
 pub use builder::Builder;
 pub use config::{Durability, OnFull, OpenOptions, Order};
@@ -114,14 +119,16 @@ pub use efio::Efio;
 pub use engine::ending::Loss;
 pub use engine::notify::Wake;
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use event::{Event, Events, Progress, Readiness};
+pub use event::{Event, Events, Interest, Progress, Readiness};
 pub use fd::Fd;
 pub use handle::{Blocking, File, ReadLend, WriteLend};
 pub use inbox::Inbox;
 pub use loop_signal::LoopSignal;
+pub use ready::Ready;
 pub use stats::{FigureKind, Info, Stats};
 #[cfg(feature = "sim")]
 pub use sys::sim;
+pub use task_file::TaskFile;
 
 #[cfg(all(test, efio_loom, not(efio_shuttle)))]
 #[path = "../loom-tests/mod.rs"]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Operation};
-use crate::event::Readiness;
+use crate::event::{Event, Readiness};
 use crate::fd::Fd;
 use crate::file::Slot;
 use crate::file::state::{Phase, flag, mail};
@@ -214,10 +214,22 @@ impl Engine {
         ended
     }
 
+    /// Tells the hook of a closed event that nobody else takes, if anything was lost.
+    pub(crate) fn tell_of(&self, event: &Event) {
+        let error = event.error().cloned().filter(|error| error.operation() != Operation::Open);
+        if event.bytes_lost() > 0 || error.is_some() {
+            self.tell_loss(event.fd(), event.token(), event.bytes_lost(), error);
+        }
+    }
+
     fn tell(&self, slot: &Slot, bytes: u64, error: Option<Error>) {
+        self.tell_loss(slot.fd(), slot.token(), bytes, error);
+    }
+
+    fn tell_loss(&self, fd: Fd, token: u64, bytes: u64, error: Option<Error>) {
         let Some(hook) = &self.on_loss else { return };
         let path = error.as_ref().and_then(|error| error.path().map(PathBuf::from));
-        let loss = Loss { fd: slot.fd(), token: slot.token(), bytes, path, error };
+        let loss = Loss { fd, token, bytes, path, error };
         // A hook that panics ends nothing: the losses are counted all the same.
         self.commons.inboxes.default().contain(|| hook(&loss));
     }

@@ -29,7 +29,7 @@ impl Commons {
         self.settle_raised(slot, raised);
     }
 
-    fn settle_raised(&self, slot: &Slot, raised: Raised) {
+    pub(super) fn settle_raised(&self, slot: &Slot, raised: Raised) {
         if let Some(inbox) = raised.enqueue {
             self.enqueue(slot, inbox);
         }
@@ -37,6 +37,9 @@ impl Commons {
             // ORDER: AcqRel: after CLOSED was raised; pairs with the load in `ef_close_immediate`.
             self.closings.fetch_add(1, Ordering::AcqRel);
             futex::wake_all(&self.closings);
+        }
+        if raised.tasks != 0 {
+            self.wake_tasks(slot, raised.tasks);
         }
     }
 

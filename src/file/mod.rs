@@ -40,6 +40,7 @@ pub(crate) mod read_at;
 pub(crate) mod state;
 pub(crate) mod stripe;
 pub(crate) mod sync;
+pub(crate) mod tasks;
 pub(crate) mod totals;
 pub(crate) mod waiters;
 pub(crate) mod weave;
@@ -101,7 +102,7 @@ pub(crate) struct Slot {
     pub(crate) control: UnsafeCell<Control>,
 }
 
-/// How a file ended, or an op was answered.
+/// How a file ended, or an op was answered; and which tasks wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) error: Option<Error>,
@@ -110,6 +111,8 @@ pub(crate) struct Report {
     /// Accepted bytes that are not known to be in the file.
     pub(crate) lost: u64,
     pub(crate) answer: Option<answer::Answered>,
+    /// Of the tasks that wait, by direction.
+    pub(crate) wakers: tasks::Wakers,
     /// The metadata of the open file, until it is taken.
     pub(crate) stat: Option<crate::error::Result<Box<Stat>>>,
 }

@@ -200,7 +200,9 @@ impl Commons {
         if !op {
             slot.read.reset();
         }
-        *lock(&slot.report) = None;
+        // Wakers of the last life, which are the program's own, are dropped outside the lock.
+        let before = lock(&slot.report).take();
+        drop(before);
     }
 }
 

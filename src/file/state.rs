@@ -20,7 +20,7 @@ use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 mod pending;
 
-pub(crate) use pending::{DrainEnd, LastAnswer, Pending, Raised, Rebound};
+pub(crate) use pending::{DIRECTIONS, DrainEnd, LastAnswer, Pending, Raised, Rebound};
 
 /// Where a slot stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

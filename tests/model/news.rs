@@ -5,13 +5,24 @@ use efio::{Answer, ErrorKind, Event, Events, Readiness};
 use crate::calls::check_progress;
 use crate::ending::Last;
 use crate::ensure;
+use crate::tasks::Waits;
 use crate::world::{Asked, Check, No, OpKind, Phase, Queued, World, libc_errno};
 
 impl World {
     /// Drains with a random capacity; true when there was something.
     pub fn call_drain(&mut self) -> Result<bool, String> {
         let mut events = Events::with_capacity(self.random.pick(&[1, 1, 2, 3, 64]));
-        let count = self.efio.events(&mut events).map_err(|error| error.to_string())?;
+        self.run_tasks()?;
+        // One of the inboxes, and if it has nothing the other.
+        let first = self.random.below(self.inboxes.len());
+        let mut count = 0;
+        for turn in 0..self.inboxes.len() {
+            let inbox = &self.inboxes[(first + turn) % self.inboxes.len()];
+            count = inbox.events(&mut events).map_err(|error| error.to_string())?;
+            if count > 0 {
+                break;
+            }
+        }
         ensure!(count == events.len(), "a drain says {count} and brings {}", events.len());
         for event in &events {
             self.note(|| {
@@ -42,6 +53,11 @@ impl World {
         let Some(at) = self.hand_of(fd) else {
             return Err(format!("an event of {fd:?} after its last answer: {ready:?}"));
         };
+        let silent = self.hands[at].waits.as_ref().map_or(Readiness::NONE, Waits::silent);
+        ensure!(
+            !ready.intersects(silent) || ready.is_closed(),
+            "an event has {ready:?}, which a task waits for"
+        );
         ensure!(event.token() == self.hands[at].number, "an event has the token {}", event.token());
         if ready.is_closed() {
             let last = Last {

@@ -20,11 +20,16 @@ impl World {
         let folder = self.random.chance(2);
         let path = if folder { "/d".to_string() } else { self.targets[target].path.clone() };
         let sensible = is_sensible(&hand);
-        let mut answer = self.efio.ef_open(&path, &hand.options);
+        // Options keep their inbox from going, so a hand does not.
+        let mut options = hand.options.clone();
+        if self.random.chance(40) {
+            options = options.inbox(&self.inboxes[1]);
+        }
+        let mut answer = self.efio.ef_open(&path, &options);
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::TableFull) {
             // Files whose last answer was taken keep their place until the drain has met them.
             self.drain_all()?;
-            answer = self.efio.ef_open(&path, &hand.options);
+            answer = self.efio.ef_open(&path, &options);
         }
         self.note(|| format!("open {path} {:?} -> {answer:?}", shape(&hand)));
         match answer {
@@ -113,6 +118,7 @@ impl World {
         }
         let number = self.numbers;
         Hand {
+            waits: None,
             read,
             write: write || append,
             append,
@@ -265,6 +271,7 @@ thread_local! {
 /// A hand that has done nothing yet.
 fn unopened(number: u64, target: usize, options: OpenOptions) -> Hand {
     Hand {
+        waits: None,
         number,
         fd: PLACEHOLDER.with(|fd| *fd),
         file: None,

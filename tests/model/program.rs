@@ -89,7 +89,9 @@ impl World {
             50..=57 => self.call_read_at(at),
             58..=67 => self.call_seek(at),
             68..=73 => self.call_sync(at),
-            74..=79 => self.call_poll(at),
+            74..=76 => self.call_poll(at),
+            77..=78 => self.call_task(at),
+            79 => self.call_rebind(at),
             80..=82 => self.call_truncate(at),
             83 => self.call_preallocate(at),
             84..=85 => self.call_open_status(at),
@@ -97,7 +99,11 @@ impl World {
             88 => self.call_busy(at),
             89..=91 => self.call_flush(at),
             92..=94 => self.call_progress(at),
-            95 => self.call_close_status(at),
+            95 => match self.random.below(3) {
+                0 => self.call_close_status(at),
+                1 => self.call_new_inbox(),
+                _ => self.call_rebind(at),
+            },
             96 => self.call_close_immediate(at),
             _ => self.call_close(at),
         }

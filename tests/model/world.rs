@@ -115,6 +115,8 @@ pub struct Hand {
     pub panicked: bool,
     pub stalled: bool,
     pub last: Progress,
+    /// The task that waits for it, if one does.
+    pub waits: Option<crate::tasks::Waits>,
 }
 
 /// One name on the disk.
@@ -153,6 +155,8 @@ pub struct World {
     pub random: Random,
     pub sim: Sim,
     pub efio: Efio,
+    /// The module's own, and a further one.
+    pub inboxes: Vec<efio::Inbox>,
     pub memory: usize,
     pub whole_write: usize,
     pub certain_cache: bool,
@@ -224,6 +228,7 @@ impl World {
             flavour,
             random,
             sim,
+            inboxes: vec![efio.inbox()],
             efio,
             memory,
             whole_write,
@@ -243,6 +248,7 @@ impl World {
             trace: None,
         };
         world.add_targets();
+        world.call_new_inbox()?;
         Ok(world)
     }
 

@@ -1,9 +1,11 @@
 //! Pending: the events of a slot that nobody has taken yet, whose inbox they are for, and who gets the last one.
 //!
 //! ```text
-//! word   tag of the generation:16 | inbox:8 | OP | DELIVERED | WAITER | TAKEN | QUEUED | events:11
+//! word   tag of the generation:16 | inbox:8 | OP | DELIVERED | WAITER | TAKEN | QUEUED | awaited:11 | told:11 | events:11
 //!
-//!   raise    adds events; who finds QUEUED down puts the slot on the ready list of its inbox
+//!   raise    adds events; who finds QUEUED down puts the slot on the ready list of its inbox. What a task awaits is told
+//!            to the task instead, and its waker taken: awaited goes down, told up, and no list is touched
+//!   await    a task says what it waits for, and takes what it was told; what the inbox has not drained yet, too
 //!   drain    takes the events, once the slot has left the list; with CLOSED it also frees the slot
 //!   take     claims the last answer (CLOSED of a file, DONE of an op) in place of the drain
 //!   rebind   names another inbox; a slot that stands in the old one's list is handed on from there
@@ -17,6 +19,10 @@
 use crate::sync::{AtomicU64, Ordering};
 
 const BITS: u64 = (1 << 11) - 1;
+const TOLD_SHIFT: u32 = 11;
+const TOLD: u64 = BITS << TOLD_SHIFT;
+const AWAITED_SHIFT: u32 = 22;
+const AWAITED: u64 = BITS << AWAITED_SHIFT;
 const QUEUED: u64 = 1 << 33;
 const TAKEN: u64 = 1 << 34;
 const WAITER: u64 = 1 << 35;
@@ -29,6 +35,38 @@ const TAG_SHIFT: u32 = 48;
 const TAG: u64 = 0xffff << TAG_SHIFT;
 const CLOSED: u64 = crate::event::Readiness::CLOSED.bits() as u64;
 const DONE: u64 = crate::event::Readiness::DONE.bits() as u64;
+const ERROR: u64 = crate::event::Readiness::ERROR.bits() as u64;
+
+/// The directions of a file: each has one task waker.
+pub(crate) const DIRECTIONS: [u32; 3] = [READ, WRITE, ANSWERS];
+const READ: u32 = crate::event::Readiness::READABLE.bits();
+const WRITE: u32 = crate::event::Readiness::WRITABLE.bits();
+const ANSWERS: u32 = crate::event::Readiness::ALL_BITS & !(READ | WRITE);
+
+/// All events of the directions that have one of these.
+const fn directions_of(events: u64) -> u64 {
+    let (mut all, mut number) = (0, 0);
+    while number < DIRECTIONS.len() {
+        if DIRECTIONS[number] as u64 & events != 0 {
+            all |= DIRECTIONS[number] as u64;
+        }
+        number += 1;
+    }
+    all
+}
+
+const fn told_in(word: u64) -> u64 {
+    (word & TOLD) >> TOLD_SHIFT
+}
+
+const fn awaited_in(word: u64) -> u64 {
+    (word & AWAITED) >> AWAITED_SHIFT
+}
+
+/// The events of a word, whoever is to hear of them.
+const fn all_in(word: u64) -> u64 {
+    word & BITS | told_in(word)
+}
 
 const _: () =
     assert!(crate::event::Readiness::ALL_BITS as u64 & !BITS == 0, "the word has room for each event");
@@ -55,6 +93,31 @@ pub(crate) struct Raised {
     pub(crate) enqueue: Option<u32>,
     /// Somebody sleeps until the file is closed.
     pub(crate) wake: bool,
+    /// Wake the tasks of the directions that these events are of.
+    pub(crate) tasks: u32,
+}
+
+/// The word after events were raised, and what that asks for.
+fn with_events(seen: u64, events: u64) -> (u64, Raised) {
+    let awaited = awaited_in(seen);
+    let mut told = events & awaited;
+    let mut plain = events & !awaited;
+    if told != 0 && events & ERROR != 0 {
+        // An error goes where the rest goes.
+        told |= if told & ANSWERS as u64 != 0 { ERROR } else { 0 };
+        plain &= if plain == ERROR { 0 } else { BITS };
+    }
+    // A task that waits on a file that fails or ends looks again, whatever it waits for.
+    let woken = if events & (ERROR | CLOSED) != 0 { directions_of(awaited) } else { directions_of(told) };
+    let woken = if awaited == 0 { 0 } else { woken };
+    let queued = if plain != 0 { QUEUED } else { 0 };
+    let next = (seen | plain | told << TOLD_SHIFT | queued) & !(woken << AWAITED_SHIFT);
+    let raised = Raised {
+        enqueue: (plain != 0 && seen & QUEUED == 0).then_some(inbox_of(seen)),
+        wake: events & CLOSED != 0 && seen & WAITER != 0,
+        tasks: woken as u32,
+    };
+    (next, raised)
 }
 
 /// What taking the last answer of a slot came to.
@@ -128,12 +191,15 @@ impl Pending {
 
     /// Adds event bits. After CLOSED the caller touches the slot no more, but for the list.
     pub(crate) fn raise(&self, bits: u32) -> Raised {
-        // ORDER: Release publishes the error and the report to `drain` and `take_last`; Acquire orders this after the
-        // drain that took the slot from the list, whose link is then free.
-        let before = self.0.fetch_or(u64::from(bits) | QUEUED, Ordering::AcqRel);
-        Raised {
-            enqueue: (before & QUEUED == 0).then_some(inbox_of(before)),
-            wake: u64::from(bits) & CLOSED != 0 && before & WAITER != 0,
+        // ORDER: Acquire orders this after the drain that took the slot from the list, whose link is then free.
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            let (next, raised) = with_events(seen, u64::from(bits));
+            // ORDER: Release publishes the error and the report to `drain`, `take_last` and `attend`.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return raised,
+                Err(now) => seen = now,
+            }
         }
     }
 
@@ -145,13 +211,70 @@ impl Pending {
             if seen & TAKEN != 0 || seen & TAG != tag_of(generation) {
                 return None;
             }
-            let next = seen | u64::from(bits) | QUEUED;
+            let (next, raised) = with_events(seen, u64::from(bits));
             // ORDER: AcqRel: as in `raise`.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => {
-                    let enqueue = (seen & QUEUED == 0).then_some(inbox_of(seen));
-                    return Some(Raised { enqueue, wake: false });
-                }
+                Ok(_) => return Some(raised),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// A task, whose waker is in its place, waits for these events from here on. Gives what it was told since it last
+    /// asked, and what of these the inbox has not drained; `None` when the handle's file is gone. A last answer stays
+    /// until it is taken.
+    pub(crate) fn attend(&self, generation: u32, events: u32) -> Option<u32> {
+        let events = u64::from(events);
+        // ORDER: Acquire pairs with `raise`.
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            if seen & TAKEN != 0 || seen & TAG != tag_of(generation) {
+                return None;
+            }
+            let told = told_in(seen) | seen & events;
+            let hears = events | if events & u64::from(ANSWERS) != 0 { ERROR } else { 0 };
+            let last = CLOSED | if seen & OP != 0 { DONE } else { 0 };
+            let heard = told & hears;
+            let awaited = awaited_in(seen) & !directions_of(events) | events;
+            let left = told & !(heard & !last);
+            let rest = seen & !(TOLD | AWAITED | events);
+            let next = rest | left << TOLD_SHIFT | awaited << AWAITED_SHIFT;
+            // ORDER: AcqRel: what is raised later finds the waker; what was raised before is seen by the caller's look.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(heard as u32),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The task of these directions waits no more; what it was told stays its own.
+    pub(crate) fn leave(&self, generation: u32, events: u32) {
+        self.stop_waiting(generation, events, |next, _| next);
+    }
+
+    /// The task of these directions is gone: what it was told goes to the inbox.
+    pub(crate) fn give_back(&self, generation: u32, events: u32) -> Option<Raised> {
+        let (before, after) = self.stop_waiting(generation, events, |next, directions| {
+            let told = told_in(next) & directions;
+            let queued = if told != 0 { QUEUED } else { 0 };
+            next & !(told << TOLD_SHIFT) | told | queued
+        })?;
+        let enqueue = ((before ^ after) & QUEUED != 0).then_some(inbox_of(after));
+        Some(Raised { enqueue, wake: false, tasks: 0 })
+    }
+
+    fn stop_waiting(&self, generation: u32, events: u32, to: impl Fn(u64, u64) -> u64) -> Option<(u64, u64)> {
+        let directions = directions_of(u64::from(events));
+        // ORDER: Acquire pairs with `raise`.
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            if seen & TAKEN != 0 || seen & TAG != tag_of(generation) {
+                return None;
+            }
+            let next = to(seen & !(directions << AWAITED_SHIFT), directions);
+            // ORDER: AcqRel: as in `raise`.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some((seen, next)),
                 Err(now) => seen = now,
             }
         }
@@ -203,7 +326,7 @@ impl Pending {
                 return (0, DrainEnd::HandOn(inbox_of(seen)));
             }
             let reserved = seen & (WAITER | TAKEN) == WAITER;
-            let kept = seen & (TAG | INBOX | OP);
+            let kept = seen & (TAG | INBOX | OP | TOLD | AWAITED);
             let next = if reserved {
                 kept | seen & (CLOSED | WAITER)
             } else if seen & OP != 0 && seen & TAKEN == 0 && seen & (DONE | DELIVERED) != 0 {
@@ -225,7 +348,9 @@ impl Pending {
 
     pub(crate) fn bits(&self) -> u32 {
         // ORDER: Acquire pairs with `raise`.
-        (self.0.load(Ordering::Acquire) & BITS) as u32
+        let seen = self.0.load(Ordering::Acquire);
+        let delivered = if seen & DELIVERED != 0 { DONE } else { 0 };
+        (all_in(seen) | delivered) as u32
     }
 
     /// The last answer was taken outside the drain, which has not met the slot since.
@@ -251,7 +376,7 @@ impl Pending {
             if seen & TAKEN != 0 || seen & TAG != tag_of(generation) {
                 return LastAnswer::Gone;
             }
-            if seen & last == 0 {
+            if (seen | told_in(seen)) & last == 0 {
                 return LastAnswer::NotYet;
             }
             let frees = seen & QUEUED == 0;
@@ -269,7 +394,7 @@ impl Pending {
     #[must_use]
     pub(crate) fn reserve_closed(&self) -> bool {
         // ORDER: AcqRel: seen by the `raise` that follows it, or sees the one before.
-        self.0.fetch_or(WAITER, Ordering::AcqRel) & CLOSED == 0
+        all_in(self.0.fetch_or(WAITER, Ordering::AcqRel)) & CLOSED == 0
     }
 
     /// The sleeper gives up: the drain may have the answer again. True: it is there now, so the caller still has it.
@@ -277,7 +402,7 @@ impl Pending {
         // ORDER: AcqRel: as in `reserve_closed`.
         let mut seen = self.0.load(Ordering::Acquire);
         loop {
-            if seen & CLOSED != 0 {
+            if all_in(seen) & CLOSED != 0 {
                 return true;
             }
             // ORDER: AcqRel: as in `reserve_closed`.
