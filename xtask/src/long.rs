@@ -96,6 +96,9 @@ pub(crate) fn proofs(minutes: Option<u64>) -> Vec<Step> {
         step("model", "1,000,000 random programs on the simulated disk", DAY, move |log| {
             model(log, seed, minutes)
         }),
+        step("soak", "one module under mixed work and faults, for the minutes given", DAY, move |log| {
+            soak(log, seconds, seed)
+        }),
         step("loom", "the models of each hand-over, 3 preemptions", DAY, |log| loom(log, 3)),
     ]
 }
@@ -149,6 +152,13 @@ fn model(log: &Log, seed: u64, minutes: Option<u64>) -> Outcome {
     settings.extend(minutes.map(|minutes| ("EFIO_SIM_SECONDS", minutes * 60)));
     let outcome = repeat(log, "model", &settings);
     Outcome { note: format!("{} programs, seed {seed}", sum(&outcome.output, "programs:")), ..outcome }
+}
+
+fn soak(log: &Log, seconds: u64, seed: u64) -> Outcome {
+    let outcome = repeat(log, "soak", &[("EFIO_SOAK_SECONDS", seconds), ("EFIO_SOAK_SEED", seed)]);
+    let said =
+        outcome.output.lines().filter_map(|line| line.strip_prefix("soak: ")).collect::<Vec<_>>().join("; ");
+    Outcome { note: format!("seed {seed}; {said}"), ..outcome }
 }
 
 fn is_for_target() -> bool {
