@@ -9,8 +9,12 @@
 
 mod channels;
 mod event_count;
+#[cfg(feature = "sim")]
+mod files;
 mod gate;
 mod locks;
+#[cfg(feature = "sim")]
+mod module;
 mod streams;
 
 use crate::sync::thread::JoinHandle;
@@ -20,7 +24,7 @@ use shuttle::{Config, Runner};
 /// How many schedules a scenario runs, if the environment says nothing.
 const SCHEDULES: usize = 400;
 /// How many schedules a twin gets in which to fail.
-const TWIN_SCHEDULES: usize = 50_000;
+const TWIN_SCHEDULES: usize = 20_000;
 /// Changes of priority in a schedule of PCT.
 const DEPTH: usize = 4;
 /// Bytes of a thread's stack: what the engine needs, and a reserve.

@@ -30,7 +30,7 @@ pub(crate) struct Engine {
     lanes: Mutex<Lanes>,
     timer: Mutex<Timer>,
     /// The engine's threads, the timer's not counted.
-    crew: Crew,
+    pub(crate) crew: Crew,
     /// Jobs finished so far: whether anything moves.
     finished: AtomicU64,
     /// Changes with each job finished while the module ends: what a shutdown sleeps on.

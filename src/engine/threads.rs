@@ -73,21 +73,24 @@ impl Engine {
     }
 
     fn run_timer(self: Arc<Self>) {
-        if catch_unwind(AssertUnwindSafe(|| self.keep_time())).is_err() {
+        // Refused only where signals cannot be blocked at all; the jobs work all the same.
+        let _ = block_signals();
+        IS_ENGINE.with(|is| is.set(true));
+        // Refused threads are no failure: those there are go on.
+        let grow = || _ = Crew::add(&self);
+        let sleep = |time| _ = self.commons.clock.sleeper.sleep(time);
+        if catch_unwind(AssertUnwindSafe(|| self.keep_time(grow, sleep))).is_err() {
             self.fail_all();
         }
     }
 
-    fn keep_time(self: &Arc<Self>) {
-        // Refused only where signals cannot be blocked at all; the jobs work all the same.
-        let _ = block_signals();
-        IS_ENGINE.with(|is| is.set(true));
+    /// Serves the timer until the module ends. `sleep` is for the sleeper's sleep, which is announced when it is called.
+    pub(crate) fn keep_time(&self, grow: impl Fn(), sleep: impl Fn(Option<Duration>)) {
         let guard = self.poison.guard();
         while !self.is_stopped() {
             let round = self.timer_round(self.platform.now_ns());
             if round.grow && !self.commons.seats.wake_one() {
-                // Refused threads are no failure: those there are go on.
-                let _ = Crew::add(self);
+                grow();
             }
             let sleeper = &self.commons.clock.sleeper;
             sleeper.prepare();
@@ -96,7 +99,7 @@ impl Engine {
             if news || round.sleep == Some(Duration::ZERO) {
                 sleeper.cancel();
             } else {
-                sleeper.sleep(round.sleep);
+                sleep(round.sleep);
             }
         }
         drop(guard);
@@ -109,7 +112,7 @@ impl Engine {
     }
 
     /// Tells all threads to end when they have nothing to do.
-    pub(super) fn stop_threads(&self) {
+    pub(crate) fn stop_threads(&self) {
         self.crew.stop(&self.commons.seats);
         self.nudge_threads();
     }

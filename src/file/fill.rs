@@ -42,6 +42,11 @@ impl Control {
             return;
         }
         let (epoch, start) = slot.read.epoch();
+        // Asked again behind the epoch, which the reader may have begun since the look above without a wish for it: it
+        // may read on by itself then, and what is filled here would lie before its place.
+        if !slot.read.is_ahead() {
+            return;
+        }
         if epoch != self.fill.epoch {
             // What was accepted since the last one began is for this one to see.
             self.fill = Fill { epoch, offset: start, ..Fill::default() };

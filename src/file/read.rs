@@ -351,6 +351,12 @@ impl Commons {
         if !seen.has(flag::NOWAIT) || place.nowait_spent || unwritten || slot.read.is_ahead() {
             return None;
         }
+        if place.asked {
+            // The actor stops before it gives its last piece. That one is for this place, which is about to move on: an
+            // epoch of its own for what follows, so that the piece is known to be an old one.
+            self.move_reader(slot, reader, place.offset);
+            reader.place().end_doubted = place.end_doubted;
+        }
         // ORDER: Acquire: set by the actor before the file was open.
         let handle = Handle(slot.handle.load(Ordering::Acquire) as i32);
         match nowait(handle, place.offset, into) {
@@ -387,6 +393,7 @@ impl Commons {
         reader.begin_epoch(offset);
         let place = reader.place();
         (place.nowait_spent, place.end_doubted) = (before.nowait_spent, before.end_doubted);
+        place.asked = true;
         if reader.ask_ahead() {
             self.post(slot, mail::FILL);
         }

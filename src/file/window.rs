@@ -48,6 +48,8 @@ pub(crate) struct Place {
     pub(crate) epoch: u32,
     /// A first try without waiting failed since the last fill.
     pub(crate) nowait_spent: bool,
+    /// Fills were asked for in this epoch: the last of them may still be on its way when the actor has stopped.
+    pub(crate) asked: bool,
     /// Small reads in a row that a first try answered.
     pub(crate) small_reads: u8,
     /// The end was met here but may be that of an earlier moment: it is asked for once more.
@@ -298,12 +300,13 @@ impl Reader<'_> {
         let place = self.place();
         *place = Place { offset, epoch: place.epoch.wrapping_add(1), ..Place::default() };
         let epoch = place.epoch;
+        // ORDER: Relaxed, before the Release of the epoch: an actor that sees that one does not take the wish for the old
+        // one for a wish for it. Nobody is asked to fill the new epoch yet.
+        self.side.ahead.store(0, Ordering::Relaxed);
         // ORDER: Release: read by `ReadSide::epoch` before its second look.
         self.side.start.store(offset, Ordering::Release);
-        // ORDER: Release publishes the start.
+        // ORDER: Release publishes the start, and that no wish is left.
         self.side.epoch.store(epoch, Ordering::Release);
-        // ORDER: Release: nobody is asked to fill the new epoch yet.
-        self.side.ahead.store(0, Ordering::Release);
     }
 
     /// Gives the claim back.

@@ -118,10 +118,8 @@ impl Crew {
     /// Adds a thread, if there is a seat for it.
     pub(crate) fn add<W: Work>(work: &Arc<W>) -> std::io::Result<()> {
         let crew = work.crew();
-        let Some(seat) = crew.take_seat() else { return Ok(()) };
+        let Some(seat) = crew.begin() else { return Ok(()) };
         let its = Arc::clone(work);
-        // ORDER: Relaxed: a figure; counted before the thread can retire.
-        crew.threads.fetch_add(1, Ordering::Relaxed);
         let run = move || {
             // Refused only where signals cannot be blocked at all; the work goes on all the same.
             let _ = block_signals();
@@ -137,6 +135,14 @@ impl Crew {
                 Err(error)
             }
         }
+    }
+
+    /// The seat of a thread that is about to begin, and that counts from here on; `None`: there are as many as may be.
+    pub(crate) fn begin(&self) -> Option<usize> {
+        let seat = self.take_seat()?;
+        // ORDER: Relaxed: a figure; counted before the thread can retire.
+        self.threads.fetch_add(1, Ordering::Relaxed);
+        Some(seat)
     }
 
     /// Has a thread joined with those of the crew.
