@@ -96,8 +96,9 @@ impl Engine {
         let next = timer.due.peek().map(|Reverse((at_ns, _, _))| *at_ns);
         let growth_ns = u64::try_from(self.commons.limits.thread_growth.as_nanos()).unwrap_or(u64::MAX);
         // Waiters whose turn came and went without a page of theirs being used: the next ones are told.
-        let waiting = self.commons.has_waiters();
+        let waiting = self.commons.has_promises();
         if waiting {
+            self.commons.end_promises(now_ns);
             self.commons.serve_waiters();
             self.reclaim(&timer);
         }

@@ -205,6 +205,7 @@ impl Commons {
     /// for a file that holds none.
     pub(crate) fn take_page(
         &self,
+        slot: &Slot,
         class: Class,
         least: usize,
         most: usize,
@@ -217,6 +218,7 @@ impl Commons {
             .filter(|smaller| *smaller <= class)
             .filter(fits)
             .chain(Class::ALL.into_iter().filter(|larger| *larger > class && larger.bytes() <= most))
+            .filter(|_| self.may_take(slot))
             .find_map(|class| self.pool.take(class))
             .or_else(|| {
                 (holds_none && least <= Class::Small.bytes()).then(|| self.pool.take_floor()).flatten()

@@ -104,13 +104,16 @@ impl Control {
             _ => Class::Medium,
         };
         let holds_none = slot.read.pages() == 0 && slot.write.held() == 0;
-        if let Some(page) = commons.take_page(class, 1, Class::Large.bytes(), holds_none) {
+        if let Some(page) = commons.take_page(slot, class, 1, Class::Large.bytes(), holds_none) {
+            commons.keep_promise(slot);
             return Some(page);
         }
         slot.want.set(want::FILL);
         commons.wait_for_page(slot);
         // One look after the word is left; the bit stays and is harmless.
-        commons.take_page(class, 1, Class::Large.bytes(), holds_none)
+        let page = commons.take_page(slot, class, 1, Class::Large.bytes(), holds_none)?;
+        commons.keep_promise(slot);
+        Some(page)
     }
 
     /// A fill is done.

@@ -243,6 +243,7 @@ impl Commons {
         let (deserved, page) = self.find_page(slot, len, grown);
         side.set_class(deserved);
         let page = page?;
+        self.keep_promise(slot);
         side.hold(&page);
         Ok(page)
     }
@@ -293,7 +294,7 @@ impl Commons {
             _ if self.pool.can_cut(class) => class.bytes(),
             _ => smaller(class).bytes().max(whole),
         };
-        let page = self.take_page(class, least, limit.saturating_sub(held), held == 0);
+        let page = self.take_page(slot, class, least, limit.saturating_sub(held), held == 0);
         (deserved, page.ok_or(Room::PoolEmpty))
     }
 

@@ -204,8 +204,9 @@ impl Commons {
             return Err(Room::FileFull);
         }
         let least = if held == 0 { whole } else { smaller(class).bytes().max(whole) };
-        let page = self.take_page(class, least, limit.saturating_sub(held), held == 0);
+        let page = self.take_page(slot, class, least, limit.saturating_sub(held), held == 0);
         let page = page.ok_or(Room::PoolEmpty)?;
+        self.keep_promise(slot);
         slot.write.hold(&page);
         Ok(page)
     }
@@ -220,7 +221,7 @@ impl Commons {
         if held > 0 && held + Class::Small.bytes() > slot.write.limit_bytes() {
             return false;
         }
-        self.take_page(Class::Small, 1, 0, held == 0).is_some_and(|page| {
+        self.take_page(slot, Class::Small, 1, 0, held == 0).is_some_and(|page| {
             self.page_back(page);
             true
         })

@@ -260,7 +260,11 @@ impl Control {
 
     /// A page for one read; without one the file waits for the pool.
     fn page_to_fetch(class: Class, slot: &Slot, commons: &Commons) -> Option<Page> {
-        let take = || commons.take_page(class, 1, Class::Large.bytes(), slot.holds_none());
+        let take = || {
+            let page = commons.take_page(slot, class, 1, Class::Large.bytes(), slot.holds_none())?;
+            commons.keep_promise(slot);
+            Some(page)
+        };
         take().or_else(|| {
             slot.want.set(want::FILL);
             commons.wait_for_page(slot);

@@ -327,6 +327,10 @@ pub(crate) mod want {
     pub(crate) const TURN: u32 = 1 << 5;
     /// A write or a seek was refused because the append end was lent.
     pub(crate) const LEND: u32 = 1 << 6;
+    /// A page is kept for the slot.
+    pub(crate) const PROMISED: u32 = 1 << 8;
+    /// The slot is among those who were told that a page is kept for them.
+    pub(crate) const TOLD: u32 = 1 << 9;
     /// The actor waits for a cell that somebody is opening, to shut it.
     pub(crate) const SHUT: u32 = 1 << 4;
 }
@@ -348,6 +352,12 @@ impl Want {
     pub(crate) fn set(&self, bits: u32) -> bool {
         // ORDER: AcqRel: after the `take` before it (whose room is then visible), or before the next one.
         self.0.fetch_or(bits as u16, Ordering::AcqRel) & bits as u16 == 0
+    }
+
+    /// Whether one of `bits` is set now.
+    pub(crate) fn has(&self, bits: u32) -> bool {
+        // ORDER: Acquire pairs with `set`.
+        u32::from(self.0.load(Ordering::Acquire)) & bits != 0
     }
 
     /// Takes those of `bits` that are set.

@@ -369,8 +369,9 @@ impl Commons {
 
 /// A writer of such calls or smaller ones is spared the wait for the lines that it will write next.
 const PREFETCHED: usize = 512;
-/// How far ahead of the position lines are asked for, in bytes: some calls, or the time that memory takes.
-const PREFETCH_AHEAD: usize = 512;
+/// How far ahead of the position lines are asked for, in bytes: a dozen calls, the time that lines take which another
+/// processor has just read.
+const PREFETCH_AHEAD: usize = 1536;
 
 /// Asks for the lines of the calls to come, behind a small one of `len` bytes at `start`.
 #[inline(always)]

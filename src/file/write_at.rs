@@ -157,8 +157,9 @@ impl Commons {
         else {
             return Err(Room::FileFull);
         };
-        let page = self.take_page(class, whole, most, held == 0).ok_or(Room::PoolEmpty)?;
+        let page = self.take_page(slot, class, whole, most, held == 0).ok_or(Room::PoolEmpty)?;
         let granules = (page.capacity() / GRANULE) as u32;
+        self.keep_promise(slot);
         let before = side.hold(&page);
         let len = total.min(page.capacity());
         let filled = Filled { page, len };
