@@ -14,7 +14,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How long a step that goes by time takes, unless `--minutes` says otherwise.
 const MINUTES: u64 = 30;
 /// Schedules of each of shuttle's scenarios: more than a million together.
-const SCHEDULES: u64 = 32_000;
+const SCHEDULES: u64 = 36_000;
 /// Random programs on the simulated disk.
 const PROGRAMS: u64 = 1_000_000;
 
