@@ -153,6 +153,41 @@ fn twin_that_marks_before_it_writes() {
     model(|| marked(true));
 }
 
+/// The last place of a block is claimed: its sender puts the next block there, then says so in the index, or the other way
+/// round. A block is one place here, and an odd index says that the next one is being installed.
+fn installing(index_first: bool) {
+    let shared = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let claim = move |(index, block): &(AtomicUsize, AtomicUsize)| loop {
+        let (now, here) = (index.load(Acquire), block.load(Acquire));
+        if now % 2 == 0 && index.compare_exchange(now, now + 1, Acquire, Relaxed).is_ok() {
+            if index_first {
+                index.fetch_add(1, Release);
+            }
+            block.store(here + 1, Release);
+            if !index_first {
+                index.fetch_add(1, Release);
+            }
+            break here;
+        }
+        thread::yield_now();
+    };
+    let other = shared.clone();
+    let sender = thread::spawn(move || claim(&other));
+    let here = claim(&shared);
+    assert_ne!(sender.join().unwrap(), here, "two senders in one block of one place");
+}
+
+#[test]
+fn a_block_that_is_there_before_the_index_says_so_is_claimed_once() {
+    model(|| installing(false));
+}
+
+#[test]
+#[should_panic(expected = "two senders in one block of one place")]
+fn twin_that_counts_before_it_installs() {
+    model(|| installing(true));
+}
+
 /// The end as the consumer sees it: a push, then the end; the consumer looks for both.
 fn end(look_again: bool) {
     let shared = Arc::new((AtomicUsize::new(0), AtomicBool::new(false)));

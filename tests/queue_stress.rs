@@ -239,6 +239,37 @@ fn a_pop_finds_a_value_in_whatever_lane_it_lies() {
 }
 
 #[test]
+fn a_push_that_names_no_lane_finds_room_in_any() {
+    let gate = Gate::new(Lanes::new(3, 2));
+    for number in 0..6 {
+        assert_eq!(gate.push(number), Ok(()));
+    }
+    let mut refused = gate.push(6);
+    for _ in 0..6 {
+        assert!(refused.is_err_and(|refused| refused.is_full()) && gate.pop().is_ok());
+        assert_eq!(gate.push(7), Ok(()), "the place that became free, in whatever lane");
+        refused = gate.push(8);
+    }
+}
+
+#[test]
+fn room_in_a_level_wakes_who_waits_for_that_level() {
+    let gate = Gate::new(Levels::new(2, 1));
+    assert!(gate.push((0, 'a')).is_ok() && gate.push((1, 'b')).is_ok());
+    std::thread::scope(|scope| {
+        let below = || gate.push_wait((1, 'd'), None).is_err_and(|refused| refused.is_closed());
+        let below = [scope.spawn(below), scope.spawn(below)];
+        std::thread::sleep(Duration::from_millis(20));
+        let urgent = scope.spawn(|| gate.push_wait((0, 'c'), Some(Duration::from_secs(60))));
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(gate.pop(), Ok((0, 'a')));
+        assert_eq!(urgent.join().unwrap(), Ok(()), "the others slept before it, and have no room");
+        gate.close();
+        assert!(below.into_iter().all(|thread| thread.join().unwrap()));
+    });
+}
+
+#[test]
 fn a_closed_gate_ends_every_sleep_and_loses_nothing() {
     for _ in rounds(60) {
         let gate = Gate::new(Mpmc::new(2));

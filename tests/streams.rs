@@ -1,4 +1,4 @@
-//! The streams of `queue` against a `Vec<u8>`: whatever is pushed, written, erased and moved, the bytes are those of the vector.
+//! The streams of `queue`: what is written arrives, framed or not; ends, errors and limits are as they are documented.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -8,210 +8,7 @@ use efio::queue::{PopError, PushError, spsc};
 use proptest::prelude::*;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
-/// One call on a stream of up to `LIMIT` bytes.
-#[derive(Clone, Debug)]
-enum Call {
-    PushVec(Vec<u8>),
-    PushSlice(Vec<u8>),
-    PushOwner(Vec<u8>),
-    Fill(Vec<u8>, usize),
-    Read(usize),
-    Copy(usize, usize),
-    Erase(usize),
-    Consume(usize),
-    Pop,
-    Walk,
-    Drain(usize, bool),
-    Transfer,
-    TransferBack,
-}
-
-const LIMIT: usize = 300;
-
-fn call() -> impl Strategy<Value = Call> {
-    let bytes = || prop::collection::vec(any::<u8>(), 0..120);
-    prop_oneof![
-        bytes().prop_map(Call::PushVec),
-        bytes().prop_map(Call::PushSlice),
-        bytes().prop_map(Call::PushOwner),
-        (bytes(), 1..100_usize).prop_map(|(bytes, most)| Call::Fill(bytes, most)),
-        (0..150_usize).prop_map(Call::Read),
-        (0..320_usize, 0..150_usize).prop_map(|(offset, count)| Call::Copy(offset, count)),
-        (0..200_usize).prop_map(Call::Erase),
-        (0..400_usize).prop_map(Call::Consume),
-        Just(Call::Pop),
-        Just(Call::Walk),
-        (0..100_usize, any::<bool>()).prop_map(|(room, vectored)| Call::Drain(room, vectored)),
-        Just(Call::Transfer),
-        Just(Call::TransferBack),
-    ]
-}
-
-/// A writer that takes `room` bytes, seven at a time, then would block.
-struct Narrow {
-    room: usize,
-    taken: Vec<u8>,
-}
-
-impl Write for Narrow {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = bytes.len().min(self.room).min(7);
-        if count == 0 {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        self.room -= count;
-        self.taken.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A stream, and a vector that must hold the same bytes.
-struct Pair {
-    writer: chunked::Writer,
-    reader: chunked::Reader,
-    oracle: Vec<u8>,
-}
-
-impl Pair {
-    fn new() -> Self {
-        let (writer, reader) = chunked::stream(LIMIT);
-        Self { writer, reader, oracle: Vec::new() }
-    }
-
-    fn fits(&self, bytes: usize) -> bool {
-        self.oracle.is_empty() || self.oracle.len() + bytes <= LIMIT
-    }
-
-    fn push(&mut self, buffer: Buffer) {
-        let bytes = buffer.to_vec();
-        match self.writer.push(buffer) {
-            Ok(()) => {
-                assert!(self.fits(bytes.len()));
-                self.oracle.extend(bytes);
-            }
-            Err(refused) => {
-                assert!(refused.is_full() && !self.fits(bytes.len()));
-                assert_eq!(&*refused.into_inner(), bytes, "the buffer comes back");
-            }
-        }
-    }
-
-    fn fill(&mut self, source: &[u8], most: usize) {
-        match self.writer.fill_from(&mut &source[..], most) {
-            Ok(count) => {
-                let room = LIMIT.saturating_sub(self.oracle.len()).max(1);
-                assert_eq!(count, source.len().min(most).min(room));
-                self.oracle.extend(&source[..count]);
-            }
-            Err(error) => assert!(error.kind() == ErrorKind::WouldBlock && !self.fits(1)),
-        }
-    }
-
-    fn read(&mut self, most: usize) {
-        let mut target = vec![0; most];
-        match self.reader.read(&mut target) {
-            Ok(count) => {
-                assert_eq!(count, most.min(self.oracle.len()));
-                let expected: Vec<u8> = self.oracle.drain(..count).collect();
-                assert_eq!(target[..count], expected);
-            }
-            Err(error) => assert!(error.kind() == ErrorKind::WouldBlock && self.oracle.is_empty()),
-        }
-    }
-
-    fn copy(&mut self, offset: usize, most: usize) {
-        let mut target = vec![0; most];
-        let count = self.reader.copy(offset, &mut target);
-        let rest = self.oracle.get(offset..).unwrap_or_default();
-        assert_eq!(target[..count], rest[..most.min(rest.len())]);
-    }
-
-    fn drain(&mut self, room: usize, vectored: bool) {
-        let mut target = Narrow { room, taken: Vec::new() };
-        let drained = match vectored {
-            false => self.reader.drain_into(&mut target),
-            true => self.reader.drain_vectored(&mut target),
-        };
-        let expected = room.min(self.oracle.len());
-        match drained {
-            Ok(count) => assert_eq!(count, expected),
-            Err(error) => assert!(error.kind() == ErrorKind::WouldBlock && room == 0),
-        }
-        assert_eq!(target.taken, self.oracle.drain(..expected).collect::<Vec<_>>());
-    }
-
-    fn call(&mut self, call: Call) {
-        match call {
-            Call::PushVec(bytes) => self.push(bytes.into()),
-            Call::PushSlice(bytes) => self.push(bytes.into_boxed_slice().into()),
-            Call::PushOwner(bytes) => self.push(Buffer::from_owner(bytes)),
-            Call::Fill(bytes, most) => self.fill(&bytes, most),
-            Call::Read(most) => self.read(most),
-            Call::Copy(offset, most) => self.copy(offset, most),
-            Call::Erase(count) => match self.reader.erase(count) {
-                Ok(()) => drop(self.oracle.drain(..count)),
-                Err(BeyondEnd { len }) => assert!(len == self.oracle.len() && count > len),
-            },
-            Call::Consume(count) => {
-                let there = self.reader.len();
-                self.reader.consume(count);
-                self.oracle.drain(..count.min(there));
-            }
-            Call::Pop => match self.reader.pop() {
-                Some(buffer) => {
-                    let expected: Vec<u8> = self.oracle.drain(..buffer.len()).collect();
-                    assert!(!buffer.is_empty());
-                    assert_eq!(buffer.into_vec(), expected);
-                }
-                None => assert!(self.oracle.is_empty()),
-            },
-            Call::Walk => {
-                let chunks: Vec<&[u8]> = self.reader.chunks().collect();
-                assert!(chunks.iter().all(|chunk| !chunk.is_empty()));
-                assert_eq!(chunks.concat(), self.oracle);
-            }
-            Call::Drain(room, vectored) => self.drain(room, vectored),
-            Call::Transfer | Call::TransferBack => {}
-        }
-        assert_eq!(self.writer.len(), self.oracle.len());
-        assert_eq!(self.reader.len(), self.oracle.len());
-        assert_eq!(self.writer.room(), LIMIT.saturating_sub(self.oracle.len()));
-    }
-}
-
-fn transfer(from: &mut Pair, to: &mut Pair) {
-    match from.reader.transfer(&mut to.writer) {
-        Ok(count) => {
-            assert_eq!(count, from.oracle.len());
-            to.oracle.append(&mut from.oracle);
-        }
-        Err(refused) => assert!(refused.is_full() && !to.fits(from.oracle.len())),
-    }
-}
-
 proptest! {
-    #[test]
-    fn a_stream_is_its_bytes(calls in prop::collection::vec((any::<bool>(), call()), 1..80)) {
-        let (mut first, mut second) = (Pair::new(), Pair::new());
-        for (which, call) in calls {
-            match call {
-                Call::Transfer => transfer(&mut first, &mut second),
-                Call::TransferBack => transfer(&mut second, &mut first),
-                call => if which { &mut first } else { &mut second }.call(call),
-            }
-        }
-        for mut pair in [first, second] {
-            prop_assert!(pair.writer.end());
-            let mut rest = Vec::new();
-            pair.reader.read_to_end(&mut rest).unwrap();
-            prop_assert_eq!(rest, pair.oracle);
-        }
-    }
-
     #[test]
     fn what_is_written_is_read_whatever_the_blocks(
         pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..60), any::<bool>()), 0..30),
@@ -277,31 +74,6 @@ proptest! {
         prop_assert_eq!(reader.read(&mut [0]).unwrap(), 0);
         prop_assert_eq!(body, oracle);
     }
-
-    #[test]
-    fn slices_of_a_ring_are_its_values(
-        capacity in 0..9_usize,
-        steps in prop::collection::vec((any::<bool>(), 0..7_usize), 0..60),
-    ) {
-        let (mut producer, mut consumer) = spsc::channel(capacity);
-        let (mut oracle, mut next) = (std::collections::VecDeque::new(), 0_u32);
-        for (push, count) in steps {
-            if push {
-                let values: Vec<u32> = (next..).take(count).collect();
-                let pushed = producer.push_slice(&values);
-                prop_assert_eq!(pushed, count.min(capacity.max(1) - oracle.len()));
-                oracle.extend(&values[..pushed]);
-                next += count as u32;
-            } else {
-                let slots = consumer.read_slots();
-                let (first, second) = slots.as_slices();
-                prop_assert_eq!([first, second].concat(), oracle.iter().copied().collect::<Vec<_>>());
-                prop_assert_eq!(slots.consume(count), count.min(oracle.len()));
-                oracle.drain(..count.min(oracle.len()));
-            }
-            prop_assert_eq!(consumer.len(), oracle.len());
-        }
-    }
 }
 
 #[test]
@@ -315,6 +87,26 @@ fn a_pushed_buffer_is_not_copied() {
     assert_eq!(reader.transfer(&mut other), Ok(4096));
     let buffer = far.pop().unwrap().into_vec();
     assert_eq!(buffer.as_ptr(), address);
+}
+
+#[test]
+fn a_narrowed_buffer_is_given_back_as_its_part() {
+    let whole = b"abcdef";
+    for (range, part) in
+        [(0..6, &b"abcdef"[..]), (0..4, b"abcd"), (2..6, b"cdef"), (2..4, b"cd"), (3..3, b"")]
+    {
+        let given = [
+            Buffer::from(whole.to_vec()),
+            Buffer::from(Box::<[u8]>::from(&whole[..])),
+            Buffer::from(&whole[..]),
+            Buffer::from_owner(*whole),
+        ];
+        for mut buffer in given {
+            assert!(buffer.narrow(range.clone()));
+            assert_eq!(&*buffer, part);
+            assert_eq!(buffer.into_vec(), part);
+        }
+    }
 }
 
 #[test]
@@ -395,17 +187,6 @@ fn a_frame_larger_than_its_room_is_refused() {
     stream.write_all(b"-").unwrap();
     stream.flush().unwrap();
     assert_eq!(stream.fill_buf().unwrap(), b"ab-x");
-}
-
-#[test]
-fn transfers_back_and_forth_do_not_nest() {
-    let (mut left, mut right) = (Pair::new(), Pair::new());
-    left.push(b"ping".to_vec().into());
-    for _ in 0..100_000 {
-        transfer(&mut left, &mut right);
-        transfer(&mut right, &mut left);
-    }
-    left.call(Call::Walk);
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn a_loop_that_watches_a_stream_misses_neither_byte_nor_end() {
             while left != 0 && writer.push(vec![left.to_le_bytes()[0]]).is_ok() {
                 left -= 1;
             }
-            if left == 0 { None } else { Some(writer.arm()) }
+            if left == 0 { None } else { Some(writer.arm(1)) }
         });
         assert!(writer.end());
     });

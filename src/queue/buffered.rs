@@ -11,7 +11,6 @@
 //! [`Reader`], which is `Read` and `BufRead`; [`Buffered`] is both ends in one value.
 
 use super::chunked::{self, Buffer, Reader, refusal};
-use super::refusal::PushError;
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 
@@ -154,6 +153,8 @@ impl Framing for Http {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Open,
+    /// Nothing more is written, and the last block waits.
+    Last,
     /// The trailer is made, and waits like a block.
     Trailer,
     Done,
@@ -162,7 +163,7 @@ enum Ending {
 /// [`Write`] over the writing end of a chunked stream.
 ///
 /// Like a socket that does not block: a write takes what fits, and answers `WouldBlock` when the put area and the stream
-/// are full; see [`Writer::stream_mut`] for the event. A writer that is dropped without [`Writer::finish`] cuts the
+/// are full; see [`Writer::arm`] for the event. A writer that is dropped without [`Writer::finish`] cuts the
 /// stream off, which its reader is told; what was not flushed is lost.
 pub struct Writer<F = Plain> {
     stream: chunked::Writer,
@@ -191,6 +192,9 @@ impl<F: Framing> Writer<F> {
     /// the reader is gone.
     pub fn finish(&mut self) -> io::Result<()> {
         if self.ending == Ending::Open {
+            self.ending = Ending::Last;
+        }
+        if self.ending == Ending::Last {
             self.flush()?;
             let trailer = self.framing.trailer();
             self.waiting = Some(trailer.into());
@@ -210,9 +214,17 @@ impl<F: Framing> Writer<F> {
         self.taken
     }
 
-    /// The stream below: to ask for an event, to look at its room, to end it with an error.
+    /// The stream below: to look at its room, to end it with an error.
     pub fn stream_mut(&mut self) -> &mut chunked::Writer {
         &mut self.stream
+    }
+
+    /// Asks for one signal when the reader has erased something. False: what was refused has an answer now, other than
+    /// `WouldBlock`.
+    #[must_use = "false: write, flush or finish now"]
+    pub fn arm(&mut self) -> bool {
+        let bytes = self.waiting.as_ref().map_or(0, |block| block.len());
+        self.stream.arm(bytes)
     }
 
     /// The content in the put area.
@@ -224,9 +236,8 @@ impl<F: Framing> Writer<F> {
         let Some(buffer) = self.waiting.take() else { return Ok(()) };
         self.stream.push(buffer).map_err(|refused| {
             let error = refusal(&refused);
-            if let PushError::Full(buffer) = refused {
-                self.waiting = Some(buffer);
-            }
+            // Kept also where there will never be room: no later call may say that all is well.
+            self.waiting = Some(refused.into_inner());
             error
         })
     }

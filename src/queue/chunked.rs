@@ -182,7 +182,13 @@ fn new(limit: usize, bytes: Option<Box<dyn Signal>>, room: Option<Box<dyn Signal
     (Writer { shared, limit: limit.max(1), pushed: 0, spare: Vec::new() }, reader)
 }
 
-/// The end of a [`stream`] that pushes buffers. It may move to another thread; its calls take `&mut self`.
+/// The end of a [`stream`] that pushes buffers. It may move to another thread; its calls take `&mut self`, and there is
+/// one of it:
+///
+/// ```compile_fail,E0599
+/// let (writer, _reader) = efio::queue::chunked::stream(1);
+/// let second = writer.clone();
+/// ```
 pub struct Writer {
     shared: Arc<Shared>,
     limit: usize,
@@ -297,11 +303,14 @@ impl Writer {
         self.shared.state() != 0
     }
 
-    /// Asks for one signal when the reader has erased something. False: there is room now, or never again.
-    #[must_use = "false: no signal will come"]
-    pub fn arm(&mut self) -> bool {
+    /// Asks for one signal when the reader has erased something. False: a push of `bytes` has an answer now, other than
+    /// [`PushError::Full`].
+    ///
+    /// Of a buffer that was refused its length; 1 for [`Writer::fill_from`], which takes what fits.
+    #[must_use = "false: push now"]
+    pub fn arm(&mut self, bytes: usize) -> bool {
         self.shared.room.arm();
-        !self.is_closed() && self.room() == 0
+        self.admit(bytes).is_err_and(|refused| refused.is_full())
     }
 
     fn is_ended(&self) -> bool {

@@ -23,6 +23,9 @@ pub trait Shared {
     /// What is in it.
     type Item;
 
+    /// Whether room for one value is room for any. If it is not, a pop wakes all who wait for room, not one of them.
+    const ONE_ROOM: bool = true;
+
     /// Adds `value`.
     ///
     /// # Errors
@@ -182,7 +185,11 @@ impl<Q: Shared> Gate<Q> {
             Some(value) => value,
             None => self.settled()?,
         };
-        self.room.notify_one();
+        if Q::ONE_ROOM {
+            self.room.notify_one();
+        } else {
+            self.room.notify_all();
+        }
         Ok(value)
     }
 

@@ -73,6 +73,8 @@ impl<T> Levels<T> {
 impl<T> Shared for Levels<T> {
     type Item = (usize, T);
 
+    const ONE_ROOM: bool = false;
+
     fn try_push(&self, (level, value): (usize, T)) -> Result<(), (usize, T)> {
         self.push(level, value).map_err(|value| (level, value))
     }

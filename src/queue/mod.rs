@@ -85,7 +85,7 @@ use crate::sync::AtomicU32;
 
 /// Where the links of an index queue live.
 ///
-/// An index in a queue uses the link of its own object and no other; an object that can be in two
+/// `u32::MAX` is not an index: it has no word in a link. An index in a queue uses the link of its own object and no other; an object that can be in two
 /// queues at a time has two links, and each queue is always given the same one. The queue keeps
 /// its own encoding in the link: its value means nothing to others, and needs no reset.
 ///

@@ -289,12 +289,21 @@ impl<T> Lane<'_, T> {
     }
 }
 
-/// A push that names no lane goes to the next one in turn: no order at all.
+/// A push that names no lane goes to the next one in turn that has room: no order at all.
 impl<T> Shared for Lanes<T> {
     type Item = T;
 
     fn try_push(&self, value: T) -> Result<(), T> {
-        self.lane().push(value)
+        let Lane { number: first, .. } = self.lane();
+        let count = self.lanes.len();
+        let mut left = value;
+        for step in 0..count {
+            match self.lanes[(first + step) % count].push(left) {
+                Ok(()) => return Ok(()),
+                Err(back) => left = back,
+            }
+        }
+        Err(left)
     }
 
     fn try_pop(&self) -> Option<T> {

@@ -37,7 +37,12 @@ const WANT: u32 = 1;
 const ONE: u32 = 2;
 const COUNT_MASK: u32 = u32::MAX >> 1;
 
-/// A ring of `N` cells, a power of two, for one producer and one consumer.
+/// A ring of `N` cells for one producer and one consumer. `N` is a power of two, of at most 2^16; any other is refused
+/// where the ring is made:
+///
+/// ```compile_fail,E0080
+/// let ring = efio::queue::Ring::<u32, 0>::new();
+/// ```
 ///
 /// ```
 /// use efio::queue::{Owed, Ring};

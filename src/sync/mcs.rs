@@ -55,7 +55,15 @@ use std::ptr;
 /// ```
 pub type McsLock<T> = Lock<RawMcs, T>;
 
-/// The guard of a [`McsLock`].
+/// The guard of a [`McsLock`]. It stays on the thread that took it:
+///
+/// ```compile_fail,E0277
+/// let lock = efio::sync::McsLock::new(1);
+/// let guard = lock.lock();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(guard));
+/// });
+/// ```
 pub type McsGuard<'a, T> = LockGuard<'a, RawMcs, T>;
 
 const HELD: u32 = 1;

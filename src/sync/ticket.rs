@@ -43,7 +43,15 @@ use super::{AtomicU32, AtomicU64, Backoff, Lock, LockGuard, Ordering, RawLock, f
 /// ```
 pub type TicketLock<T> = Lock<RawTicket, T>;
 
-/// The guard of a [`TicketLock`].
+/// The guard of a [`TicketLock`]. It stays on the thread that took it:
+///
+/// ```compile_fail,E0277
+/// let lock = efio::sync::TicketLock::new(1);
+/// let guard = lock.lock();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(guard));
+/// });
+/// ```
 pub type TicketGuard<'a, T> = LockGuard<'a, RawTicket, T>;
 
 const BEDS: usize = 4;

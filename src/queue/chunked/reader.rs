@@ -41,6 +41,19 @@ impl std::error::Error for BeyondEnd {}
 ///
 /// As [`Read`] and [`BufRead`] it is like a socket that does not block: `WouldBlock` while nothing is there and more may
 /// come, 0 bytes at the end, the error of a failed stream behind its last byte, at each read again.
+///
+/// There is one of it, and while chunks are looked at they stay:
+///
+/// ```compile_fail,E0599
+/// let (_writer, reader) = efio::queue::chunked::stream(1);
+/// let second = reader.clone();
+/// ```
+/// ```compile_fail,E0499
+/// let (_writer, mut reader) = efio::queue::chunked::stream(1);
+/// let first = reader.chunks().next();
+/// let erased = reader.erase(1);
+/// assert_eq!((first, erased), (None, Ok(())));
+/// ```
 pub struct Reader {
     shared: Arc<Shared>,
     list: List,

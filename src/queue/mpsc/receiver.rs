@@ -17,6 +17,10 @@ use std::time::Duration;
 /// fn shared<T: Sync>(_: T) {}
 /// shared(efio::queue::mpsc::channel::<u32>().1);
 /// ```
+/// ```compile_fail,E0599
+/// let (_sender, receiver) = efio::queue::mpsc::channel::<u32>();
+/// let second = receiver.clone();
+/// ```
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     block: NonNull<Block<T>>,

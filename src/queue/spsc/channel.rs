@@ -306,6 +306,10 @@ impl<T> Drop for Producer<T> {
 /// fn shared<T: Sync>(_: T) {}
 /// shared(efio::queue::spsc::channel::<u32>(1).1);
 /// ```
+/// ```compile_fail,E0599
+/// let (_producer, consumer) = efio::queue::spsc::channel::<u32>(1);
+/// let second = consumer.clone();
+/// ```
 pub struct Consumer<T> {
     shared: Arc<Shared<T>>,
     head: usize,
