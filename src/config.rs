@@ -133,6 +133,15 @@ pub enum Order {
     PerThread,
 }
 
+/// How a range of a file is locked: see [`Efio::ef_lock`](crate::Efio::ef_lock).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LockKind {
+    /// Others may have it so too, and none has it exclusively. Needs a file that is open for reading.
+    Shared,
+    /// Nobody else has it. Needs a file that is open for writing.
+    Exclusive,
+}
+
 /// How a file is opened: the choices of open(2), and efio's own.
 ///
 /// ```
@@ -159,6 +168,7 @@ pub struct OpenOptions {
     pub(crate) order: Order,
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) memory_limit: Option<usize>,
+    pub(crate) retain: bool,
     pub(crate) token: u64,
     pub(crate) inbox: Option<Binding>,
 }
@@ -201,6 +211,7 @@ impl OpenOptions {
             order: Order::One,
             flush_interval: None,
             memory_limit: None,
+            retain: false,
             token: 0,
             inbox: None,
         }
@@ -246,6 +257,16 @@ impl OpenOptions {
     #[must_use]
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = Some(interval);
+        self
+    }
+
+    /// Written bytes are kept in memory until a sync has made them durable, so that
+    /// [`ef_recover`](crate::Efio::ef_recover) can write them once more after a failed sync. They count in the file's limit
+    /// of memory; once they are half of it, or memory is short, or the file is idle, a sync is begun that nobody asked for.
+    /// Default: false.
+    #[must_use]
+    pub fn retain_until_durable(mut self, retain: bool) -> Self {
+        self.retain = retain;
         self
     }
 

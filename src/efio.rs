@@ -23,6 +23,7 @@ use crate::sync::{Ordering, futex};
 use crate::sys::threads::fork_generation;
 
 mod by_offset;
+mod handles;
 
 /// The module: a table of open files whose calls return at once, and the engine behind it.
 ///
@@ -144,7 +145,7 @@ impl Efio {
             Some(inbox) => inbox,
             None => self.bound_inbox(),
         };
-        let fd = engine.commons.open(name, path.to_path_buf(), options, inbox)?;
+        let fd = engine.commons.open(name, path.to_path_buf(), options, inbox, None)?;
         engine.end_if_late(fd);
         Ok(fd)
     }

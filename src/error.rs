@@ -37,6 +37,12 @@ pub enum Operation {
     Truncate,
     /// Reserving room for a file.
     Preallocate,
+    /// Locking a range of a file, or unlocking it.
+    Lock,
+    /// Putting another file behind a handle.
+    Reopen,
+    /// Writing once more what a failed sync may have lost.
+    Recover,
     /// Giving an atomic file its name.
     Publish,
     /// Closing a file.
@@ -85,6 +91,9 @@ impl Operation {
             Self::Poll => "poll",
             Self::Truncate => "truncate",
             Self::Preallocate => "preallocate",
+            Self::Lock => "lock",
+            Self::Reopen => "reopen",
+            Self::Recover => "recover",
             Self::Publish => "publish",
             Self::Close => "close",
             Self::Abort => "abort",

@@ -28,6 +28,7 @@ mod blocking;
 mod by_offset;
 mod front;
 mod lend;
+mod swap;
 
 pub use blocking::Blocking;
 use front::Front;

@@ -6,6 +6,7 @@
 //! slot; that is why submitting needs no queue of its own and cannot fail.
 #![allow(unsafe_code, reason = "one Send for raw slices, argued at its place")]
 
+pub(crate) mod handles;
 pub(crate) mod names;
 
 use std::any::Any;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use crate::error::Operation;
 
+use handles::HandleWork;
 use names::{NameAnswer, NameWork};
 
 /// What a backend calls an open file: a descriptor's number, or an index into a simulated disk.
@@ -254,6 +256,8 @@ pub(crate) enum Work {
     },
     /// Folders, links, lists, modes and times.
     Names(Box<NameWork>),
+    /// Adopting, reopening, locking, recovering.
+    Handle(Box<HandleWork>),
 }
 
 /// One thing for a backend to do, for one slot.
@@ -290,6 +294,8 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Opened(Result<Opened, Fault>),
+    /// Another file, or another opening, is behind the handle.
+    Reopened(Result<Opened, Fault>),
     /// `bytes` arrived; `end`: the file ends there. A fault lies after the bytes.
     Filled {
         bytes: usize,

@@ -126,6 +126,11 @@ impl Page {
         self.class.bytes()
     }
 
+    /// Bytes of the page that a word of [`Page::into_raw`] stands for.
+    pub(crate) fn capacity_of(raw: *mut u8) -> usize {
+        Class::from_tag(raw.addr() & (TAG_CLASS | TAG_FLOOR)).bytes()
+    }
+
     /// The size of the page.
     #[inline]
     pub(crate) fn class(&self) -> Class {

@@ -23,6 +23,8 @@ mod program;
 mod random;
 #[path = "model/stream.rs"]
 mod stream;
+#[path = "model/swap.rs"]
+mod swap;
 #[path = "model/tasks.rs"]
 mod tasks;
 #[path = "model/world.rs"]

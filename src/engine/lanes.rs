@@ -29,6 +29,7 @@ impl Lane {
     pub(crate) fn of(job: &Job) -> Self {
         match (job.kind, &job.work) {
             (Kind::Sync, _) | (_, Work::Publish { .. }) => Self::Sync,
+            (_, Work::Handle(work)) if work.syncs() => Self::Sync,
             (_, Work::Names(work)) if work.operation() == Operation::Sync => Self::Sync,
             (Kind::Meta, _) => Self::Meta,
             _ => Self::Data,

@@ -34,6 +34,16 @@ pub(super) struct Closing {
     pub(super) closed: bool,
 }
 
+/// What few files need, or all of them only at their end: made when it is first needed.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// An atomic file's way to its name.
+    pub(super) staged: Option<Box<Staged>>,
+    /// The mode and the flags of the caller's own, where they are not the default: for a reopening.
+    pub(super) opened_with: Option<(u32, i32)>,
+    closing: Closing,
+}
+
 impl Commons {
     /// `ef_close` and its kin: begins the close.
     pub(crate) fn close(&self, fd: Fd, flags: u64, operation: Operation, caller: Caller) -> Result<()> {
@@ -85,9 +95,13 @@ impl Commons {
 }
 
 impl Control {
-    /// How far the close has got, made when it begins: most files are open most of the time.
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// How far the close has got.
     pub(super) fn closing(&mut self) -> &mut Closing {
-        self.closing.get_or_insert_default()
+        &mut self.rare().closing
     }
 
     /// Goes on with the close as far as it can.
@@ -120,7 +134,7 @@ impl Control {
         }
         if let Some(handle) = self.handle {
             self.busy.close = true;
-            let staged = self.staged.take();
+            let staged = self.rare().staged.take();
             out.job(slot, self.device, Kind::Close, Work::Close { handle, staged });
         }
     }
@@ -164,7 +178,7 @@ impl Control {
             self.poison(Error::plain(ErrorKind::TimedOut, Operation::Close, Some(slot.fd())), slot, commons);
         }
         self.drive_meta(slot, commons, out);
-        if !quiet || self.busy.write {
+        if !quiet || self.busy.write || self.busy.meta {
             return false;
         }
         self.drop_unwritten(slot, commons);
@@ -177,7 +191,7 @@ impl Control {
         if !seen.has(flag::PUBLISH) || seen.has(flag::ABORT) || self.poisoned || self.closing().publish_done {
             return false;
         }
-        let (Some(handle), Some(staged)) = (self.handle, self.staged.take()) else { return false };
+        let (Some(handle), Some(staged)) = (self.handle, self.rare().staged.take()) else { return false };
         self.closing().publishing = true;
         self.busy.meta = true;
         let durable = self.setup.durability != Durability::None;
@@ -202,7 +216,7 @@ impl Control {
                 }
             }
             Err((fault, staged)) => {
-                self.staged = Some(staged);
+                self.rare().staged = Some(staged);
                 self.closing().unpublished = true;
                 self.poison_by(fault, None, slot, commons);
             }
@@ -257,6 +271,7 @@ impl Control {
         totals.written.add(accepted - lost);
         totals.durable.add(slot.durable().min(accepted - lost));
         totals.lost.add(lost);
+        self.drop_retained(slot, commons);
         *self = Self::default();
         commons.raise(slot, bits.bits());
     }

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Operation};
 use crate::event::Readiness;
-use crate::job::{Done, Fault, Handle, Job, Kind, Name, Outcome, Staged, Work};
+use crate::job::{Done, Fault, Handle, Job, Kind, Name, Outcome, Work};
 
 use super::Slot;
-use super::close::Closing;
+use super::close::Rare;
 use super::commons::Commons;
 use super::fill::Fill;
 use super::flush::Flush;
@@ -19,6 +19,7 @@ use super::journal::Change;
 use super::lease::PollRight;
 use super::open::Setup;
 use super::places::Places;
+use super::retain::Retained;
 use super::state::{Phase, flag, mail, want};
 use super::sync::Syncing;
 
@@ -56,11 +57,12 @@ pub(crate) struct Control {
     pub(super) path: Option<Box<Path>>,
     /// Where the file's name is, while it is not durable.
     pub(super) name: Option<Box<Name>>,
-    pub(super) staged: Option<Box<Staged>>,
     pub(super) flush: Flush,
     pub(super) sync: Syncing,
     pub(super) fill: Fill,
-    pub(super) closing: Option<Box<Closing>>,
+    /// Of a file that keeps what is not durable.
+    pub(super) retained: Option<Box<Retained>>,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 /// A slot that the timer is to look at.
@@ -129,6 +131,8 @@ impl Control {
         self.hear(hints, slot, commons);
         if hints & mail::IDLE != 0 {
             self.let_go(slot, commons);
+            // An idle file holds no page, retained ones neither.
+            self.squeeze(slot);
         }
         self.drive(slot, commons, out);
     }
@@ -143,6 +147,9 @@ impl Control {
         }
         if hints & mail::FILL != 0 {
             self.fill.ended = false;
+        }
+        if hints & mail::SQUEEZE != 0 {
+            self.squeeze(slot);
         }
         self.hear_sync(slot);
     }
@@ -188,6 +195,7 @@ impl Control {
             Outcome::Written { bytes, fault } => self.wrote(bytes, fault, slot, commons, out),
             Outcome::Synced(result) => self.synced(result, slot, commons),
             Outcome::Changed(result) => self.changed(result, slot, commons),
+            Outcome::Reopened(result) => self.swapped(result, slot, commons),
             Outcome::Published(result) => self.published(result, slot, commons),
             Outcome::Closed(result) => self.closed(result, slot, commons),
             Outcome::Stat(result) if slot.state.load().phase() != Phase::Op => {
@@ -219,6 +227,10 @@ impl Control {
             Kind::Meta => {
                 self.busy.barrier = false;
                 self.drop_request(slot);
+                if self.poisoned {
+                    // The poison was told before; the request is answered all the same.
+                    commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
+                }
             }
             Kind::Close => self.closing().closed = true,
             Kind::Sync => {}

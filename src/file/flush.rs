@@ -92,9 +92,21 @@ impl Default for Flush {
     }
 }
 
+impl Flush {
+    /// The first page that is sealed and not wholly in the file.
+    pub(super) fn front(&self) -> Option<Sealed> {
+        self.pages.front().copied()
+    }
+
+    /// The number of the page that is written in part, and how much of it is.
+    pub(super) fn in_part(&self) -> Option<(u32, u32)> {
+        (self.used > 0).then_some((self.next, self.used))
+    }
+}
+
 impl Control {
     /// Takes up the pages that writers completed.
-    fn collect(&mut self, slot: &Slot, commons: &Commons) {
+    pub(super) fn collect(&mut self, slot: &Slot, commons: &Commons) {
         if slot.write.stripes().is_some() {
             self.collect_stripes(slot, commons);
             return;
@@ -116,13 +128,13 @@ impl Control {
         let used_up = |flush: &Flush| {
             let front = flush.pages.front();
             let front = front.filter(|page| page.placement.sequence == flush.next && page.len == flush.used);
-            front.map(|page| page.page)
+            front.copied()
         };
         while let Some(page) = used_up(&self.flush) {
             self.flush.pages.pop_front();
             self.flush.next = self.flush.next.wrapping_add(1);
             self.flush.used = 0;
-            give_back(slot, commons, page);
+            self.page_written(page, slot, commons);
             dropped = true;
         }
         if dropped {
@@ -220,7 +232,8 @@ impl Control {
 
     /// Counts written bytes off the pages.
     fn count_off(&mut self, mut bytes: usize, slot: &Slot, commons: &Commons) {
-        let written = slot.written() + bytes as u64;
+        let step_bytes = bytes as u64;
+        let written = slot.written() + step_bytes;
         // Seen by whoever sees the bytes counted as written.
         slot.set_size(match self.setup.append {
             true => slot.size() + bytes as u64,
@@ -246,13 +259,17 @@ impl Control {
                 self.flush.pages.pop_front();
                 self.flush.next = self.flush.next.wrapping_add(1);
                 self.flush.used = 0;
-                give_back(slot, commons, page.page);
+                self.page_written(page, slot, commons);
             }
+        }
+        if let Some(end) = self.append_end() {
+            self.set_append_end(end + step_bytes);
         }
         slot.set_written(written);
         if slot.state.load().has(flag::EAGER) {
             if !self.sync.name_owed {
                 slot.set_durable(written);
+                self.release_retained(slot, commons);
             }
             // No timer looks after such a file.
             self.let_go(slot, commons);

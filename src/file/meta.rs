@@ -10,6 +10,7 @@
 use crate::error::{Error, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
+use crate::job::handles::{HandleWork, Lock};
 use crate::job::{Fault, Kind, Stat, Work};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -18,6 +19,7 @@ use super::commons::Commons;
 use super::control::{Control, Polled};
 use super::lease::Parcel;
 use super::state::{Phase, flag, mail};
+use super::swap::NewName;
 use super::weave::weave_of;
 
 const IDLE: u64 = 0;
@@ -41,6 +43,9 @@ pub(crate) enum Asked {
     Size,
     /// All that the open file's metadata tells.
     Stat,
+    Lock(Lock),
+    Reopen,
+    Recover,
 }
 
 /// A request, and the accepted bytes that come before it.
@@ -48,6 +53,8 @@ pub(crate) enum Asked {
 pub(crate) struct Body {
     asked: Asked,
     barrier: u64,
+    /// Where a reopened file lies.
+    to: Option<NewName>,
 }
 
 /// The words of one request.
@@ -71,7 +78,13 @@ impl MetaRequest {
 
     /// Leaves a request; false when one is under way, or the file is another by now.
     #[must_use]
-    fn ask(&self, generation: u32, asked: Asked, place: impl FnOnce() -> u64) -> bool {
+    fn ask(
+        &self,
+        generation: u32,
+        asked: Asked,
+        place: impl FnOnce() -> u64,
+        to: Option<NewName>,
+    ) -> bool {
         let life = u64::from(generation) << 32;
         // ORDER: AcqRel: one asks at a time; ordered after the actor's `done`.
         if self
@@ -81,15 +94,15 @@ impl MetaRequest {
         {
             return false;
         }
-        let state = if matches!(asked, Asked::Truncate { .. }) { RESIZE } else { ASKED };
-        self.body.put(Box::new(Body { asked, barrier: place() }));
+        let state = if matches!(asked, Asked::Truncate { .. } | Asked::Reopen) { RESIZE } else { ASKED };
+        self.body.put(Box::new(Body { asked, barrier: place(), to }));
         // ORDER: Release publishes the request; pairs with `asked`.
         self.word.store(life | state, Ordering::Release);
         true
     }
 
     /// The actor: what is asked for, and the accepted bytes that come before it.
-    fn asked(&self) -> Option<(Asked, u64)> {
+    pub(super) fn asked(&self) -> Option<(Asked, u64)> {
         // ORDER: Acquire pairs with `ask`.
         if self.word.load(Ordering::Acquire) & STATE < ASKED {
             return None;
@@ -105,11 +118,20 @@ impl MetaRequest {
 
     /// The actor: a request waits for what was accepted before it.
     pub(super) fn has_barrier(&self) -> bool {
-        matches!(self.asked(), Some((Asked::Truncate { .. }, _)))
+        match self.asked() {
+            Some((Asked::Truncate { .. } | Asked::Reopen, _)) => true,
+            Some((Asked::Lock(lock), _)) => lock.exclusive.is_none(),
+            _ => false,
+        }
+    }
+
+    /// The actor: where a reopened file lies.
+    pub(super) fn new_name(&self) -> Option<NewName> {
+        self.body.with(|body| body.to.clone()).flatten()
     }
 
     /// The actor: the request is dealt with.
-    fn done(&self) {
+    pub(super) fn done(&self) {
         drop(self.body.take());
         // ORDER: AcqRel: the next `ask` is ordered after what the actor did.
         self.word.fetch_and(!u64::from(u32::MAX), Ordering::AcqRel);
@@ -119,6 +141,18 @@ impl MetaRequest {
 impl Commons {
     /// Queues a truncate, a preallocation or a question for the size.
     pub(crate) fn ask(&self, fd: Fd, asked: Asked, operation: Operation, owner: bool) -> Result<()> {
+        self.ask_with(fd, asked, None, operation, owner)
+    }
+
+    /// As `ask`, of another file.
+    pub(super) fn ask_with(
+        &self,
+        fd: Fd,
+        asked: Asked,
+        to: Option<NewName>,
+        operation: Operation,
+        owner: bool,
+    ) -> Result<()> {
         let refuse = |kind| Err(Error::plain(kind, operation, Some(fd)));
         use crate::error::ErrorKind::{Busy, NotPermitted, Stale, WouldBlock};
         let Some(slot) = self.slot(fd) else { return refuse(Stale) };
@@ -126,18 +160,19 @@ impl Commons {
         if !seen.is(fd) || !matches!(seen.phase(), Phase::Opening | Phase::Open) {
             return refuse(Stale);
         }
-        let looks = matches!(asked, Asked::Size | Asked::Stat);
+        let looks = matches!(asked, Asked::Size | Asked::Stat | Asked::Lock(_));
         if !looks && !seen.has(flag::WRITE) {
             return refuse(NotPermitted);
         }
         if seen.has(flag::OWNED) && !owner && !matches!(asked, Asked::Truncate { .. } | Asked::Stat) {
             return refuse(Busy);
         }
-        if !looks && seen.has(flag::POISONED) || seen.has(flag::FAILED) {
+        let heals = asked == Asked::Recover;
+        if !looks && !heals && seen.has(flag::POISONED) || seen.has(flag::FAILED) {
             return Err(slot.first_error().unwrap_or_else(|| Error::stale(operation, fd)));
         }
         let place = || if seen.has(flag::WRITE) { slot.write.mark_place() } else { 0 };
-        if !slot.meta.ask(fd.generation(), asked, place) {
+        if !slot.meta.ask(fd.generation(), asked, place, to) {
             return refuse(WouldBlock);
         }
         if !looks {
@@ -172,7 +207,7 @@ impl Commons {
 
 /// The accepted bytes that stand for the place of a request: of a file whose threads have an order each, the end of all that
 /// was woven in before it.
-fn place_of(slot: &Slot, accepted: u64) -> u64 {
+pub(super) fn place_of(slot: &Slot, accepted: u64) -> u64 {
     weave_of(slot).map_or(accepted, |weave| weave.barrier())
 }
 
@@ -180,7 +215,7 @@ impl Control {
     /// The accepted bytes that must be written before the request that waits, and none beyond.
     pub(super) fn barrier(&self, slot: &Slot) -> Option<u64> {
         match slot.meta.asked() {
-            Some((Asked::Truncate { .. }, barrier)) => Some(place_of(slot, barrier)),
+            Some((Asked::Truncate { .. } | Asked::Reopen, barrier)) => Some(place_of(slot, barrier)),
             _ => None,
         }
     }
@@ -188,6 +223,15 @@ impl Control {
     /// The size is asked for, which comes between two writes.
     pub(super) fn asks_size(slot: &Slot) -> bool {
         matches!(slot.meta.asked(), Some((Asked::Size, _)))
+    }
+
+    /// Has what is accepted before a request written, without waiting for the timer.
+    pub(super) fn write_first(&mut self, barrier: u64, slot: &Slot, commons: &Commons, out: &mut Polled) {
+        // What several threads wrote in an order each goes out as it is woven in.
+        if slot.write.stripes().is_none() {
+            self.flush.target = self.flush.target.max(barrier);
+        }
+        self.drive_write(slot, commons, out);
     }
 
     /// Begins the request, if its turn has come.
@@ -198,6 +242,7 @@ impl Control {
         if closing && (self.poisoned || slot.state.load().has(flag::ABORT)) {
             // Its file takes no more changes; the closed event says why.
             slot.meta.done();
+            self.busy.barrier = false;
             return;
         }
         let work = match asked {
@@ -206,7 +251,11 @@ impl Control {
                 commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
                 return;
             }
-            Asked::Truncate { .. } if slot.written() < place_of(slot, barrier) || self.busy.write => return,
+            Asked::Truncate { .. } if slot.written() < place_of(slot, barrier) || self.busy.write => {
+                self.write_first(barrier, slot, commons, out);
+                return;
+            }
+            Asked::Truncate { .. } if self.keeps_back(slot) => return,
             Asked::Truncate { size } => Work::Truncate { handle, size },
             Asked::Preallocate { offset, bytes, keep_size } => {
                 Work::Preallocate { handle, offset, bytes, keep_size }
@@ -220,9 +269,21 @@ impl Control {
             }
             Asked::Size => Work::Size { handle },
             Asked::Stat => Work::FileStat { handle },
+            // Who gets the range next is to see what was written under the lock.
+            Asked::Lock(lock) if lock.exclusive.is_none() && slot.written() < place_of(slot, barrier) && !self.poisoned => {
+                self.write_first(barrier, slot, commons, out);
+                return;
+            }
+            Asked::Lock(lock) => Work::Handle(Box::new(HandleWork::Lock { handle, lock })),
+            Asked::Reopen | Asked::Recover => {
+                let Some(work) = self.work_of_swap(asked, barrier, handle, slot, commons, out) else {
+                    return;
+                };
+                work
+            }
         };
         self.busy.meta = true;
-        self.busy.barrier = !matches!(asked, Asked::Preallocate { .. } | Asked::Stat);
+        self.busy.barrier = !matches!(asked, Asked::Preallocate { .. } | Asked::Stat | Asked::Lock(_));
         out.job(slot, self.device, Kind::Meta, work);
     }
 
@@ -265,6 +326,12 @@ impl Control {
                 slot.set_size(size);
                 slot.state.set(flag::STALE_WINDOW);
                 self.sync.metadata_changed = true;
+                self.set_append_end(size);
+            }
+            (Ok(_), Some(Asked::Lock(_))) => {
+                // What others wrote before they gave the range up is to be seen.
+                slot.state.set(flag::STALE_WINDOW);
+                slot.moved();
             }
             (Ok(_), Some(Asked::Preallocate { offset, bytes, keep_size })) => {
                 self.sync.metadata_changed = true;
@@ -272,7 +339,7 @@ impl Control {
                     slot.set_size(slot.size().max(offset + bytes));
                 }
             }
-            (Ok(_), Some(Asked::Stat) | None) => {}
+            (Ok(_), Some(Asked::Stat | Asked::Reopen | Asked::Recover) | None) => {}
             (Err(fault), _) => {
                 let error = self.error_of(slot, fault, None);
                 slot.with_report(|report| report.news = Some(error));

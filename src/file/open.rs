@@ -1,6 +1,7 @@
 //! Opening: a caller claims a slot and leaves a request; the actor opens and sets the file up.
 
 use std::ffi::{CString, OsStr};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use crate::config::{Durability, OnFull, OpenOptions};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
+use crate::job::handles::HandleWork;
 use crate::job::names::NameWork;
 use crate::job::{Fault, Kind, Name, OpenWork, Opened, Work};
 use crate::sync::{Ordering, lock};
@@ -35,6 +37,8 @@ pub(crate) struct OpenRequest {
     pub(crate) path: PathBuf,
     /// The timer still has the slot on its list, from a file that was not in such a hurry.
     pub(crate) sooner: bool,
+    /// Opened elsewhere, to be taken over.
+    pub(crate) adopted: Option<OwnedFd>,
 }
 
 /// What the actor has to remember of the options.
@@ -46,11 +50,23 @@ pub(crate) struct Setup {
     pub(crate) atomic: bool,
     /// The file may have been made by this open, so its name is not durable yet.
     pub(crate) creates: bool,
+    /// Written pages are kept until they are durable.
+    pub(crate) retain: bool,
 }
+
+/// The mode and the flags of most files.
+pub(super) const DEFAULT_OPEN: (u32, i32) = (0o666, 0);
 
 impl Commons {
     /// `ef_open`: claims the lowest free slot and leaves the request.
-    pub(crate) fn open(&self, name: Name, path: PathBuf, options: &OpenOptions, inbox: u32) -> Result<Fd> {
+    pub(crate) fn open(
+        &self,
+        name: Name,
+        path: PathBuf,
+        options: &OpenOptions,
+        inbox: u32,
+        adopted: Option<OwnedFd>,
+    ) -> Result<Fd> {
         options.check().map_err(|error| error.with_path(&path))?;
         let Some(slot) = self.claim() else {
             return Err(Error::plain(ErrorKind::TableFull, Operation::Open, None).with_path(&path));
@@ -64,6 +80,7 @@ impl Commons {
             (options.durability == Durability::EveryWrite, flag::EAGER),
             (options.durability == Durability::Interval, flag::TIMED),
             (options.atomic, flag::ATOMIC),
+            (options.retain && write, flag::RETAIN),
         ] {
             flags |= if chosen { flag } else { 0 };
         }
@@ -83,9 +100,11 @@ impl Commons {
                 append: options.append,
                 atomic: options.atomic,
                 creates: options.create || options.create_new,
+                retain: options.retain && write,
             },
             path,
             sooner,
+            adopted,
         })));
         slot.state.begin(Phase::Opening, flags);
         self.post(slot, mail::OPEN);
@@ -225,7 +244,21 @@ impl Control {
                 // A file that was cut is not durably empty before a sync.
                 self.sync.metadata_changed = open.work.truncate;
                 self.busy.meta = true;
-                out.job(slot, self.device, Kind::Meta, Work::Open(open.work));
+                let with = (open.work.mode, open.work.custom_flags);
+                if with != DEFAULT_OPEN {
+                    self.rare().opened_with = Some(with);
+                }
+                if self.setup.retain {
+                    self.retained = Some(Box::default());
+                }
+                let work = match open.adopted {
+                    Some(descriptor) => {
+                        self.path = None;
+                        Work::Handle(Box::new(HandleWork::Adopt { descriptor, work: open.work }))
+                    }
+                    None => Work::Open(open.work),
+                };
+                out.job(slot, self.device, Kind::Meta, work);
             }
             Request::Op(work) => {
                 self.path = name_in(&work).map(path_of);
@@ -246,13 +279,16 @@ impl Control {
             Ok(opened) => {
                 self.handle = Some(opened.handle);
                 self.device = opened.device;
-                self.staged = opened.staged;
+                if opened.staged.is_some() {
+                    self.rare().staged = opened.staged;
+                }
                 slot.set_size(opened.size);
+                self.set_append_end(opened.size);
                 // ORDER: Release: read by a first try once the state says OPEN.
                 slot.handle.store(opened.handle.0 as u32, Ordering::Release);
                 if self.setup.durability == Durability::EveryWrite && self.sync.name_owed {
                     // Its writes are durable by themselves; its name is made so once, now.
-                    self.sync.unasked = true;
+                    self.sync.want(0);
                 }
                 commons.totals.opened.add(1);
                 self.tell(slot, Change::Opened);
@@ -286,7 +322,7 @@ impl Control {
 
     /// Remembers where the file's name is until that is durable: beneath a folder, or by its path, which a change of
     /// the process's own folder does not move. One of the two is enough.
-    fn keep_name(&mut self, name: &Name) {
+    pub(super) fn keep_name(&mut self, name: &Name) {
         if name.beneath.is_some() {
             self.name = Some(Box::new(name.clone()));
         } else {

@@ -12,7 +12,7 @@ use super::Slot;
 use super::cell::{Cell, Placement, Word};
 use super::commons::Commons;
 use super::note::GRANULE;
-use super::state::{mail, want};
+use super::state::{flag, mail, want};
 use super::write::{Caller, refusal};
 
 /// How often a writer looks again while another one opens the next page, which takes some 100 ns.
@@ -85,6 +85,9 @@ impl Patience {
         }
         self.asked |= word;
         slot.want.set(word & !want::PAGE);
+        if room == Room::FileFull && slot.state.load().has(flag::RETAIN) {
+            commons.post(slot, mail::SQUEEZE);
+        }
         if room == Room::PoolEmpty {
             commons.wait_for_page(slot);
         }

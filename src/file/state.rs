@@ -71,6 +71,8 @@ pub(crate) mod flag {
     pub(crate) const STALLED: u64 = 1 << 22;
     /// The timer makes durable what is written, too.
     pub(crate) const TIMED: u64 = 1 << 24;
+    /// Written pages are kept until they are durable.
+    pub(crate) const RETAIN: u64 = 1 << 25;
 }
 
 /// One reading of a [`State`].
@@ -279,6 +281,8 @@ pub(crate) mod mail {
     pub(crate) const TIMER: u32 = 1 << 8;
     /// Nothing was written for a while: the open page is to go back.
     pub(crate) const IDLE: u32 = 1 << 9;
+    /// A write was refused by the file's limit while pages are kept until a sync.
+    pub(crate) const SQUEEZE: u32 = 1 << 10;
     pub(super) const SCHEDULED: u32 = 1 << 31;
 }
 

@@ -19,6 +19,17 @@ use super::commons::Commons;
 use super::control::{Control, Polled};
 use super::state::{Phase, flag, mail};
 
+/// Whether the actor wants a sync that nobody waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Unasked {
+    #[default]
+    No,
+    /// Once what it is to cover is written.
+    AtTarget,
+    /// Of what is written now: something waits for that, which may itself be what holds up the rest.
+    Now,
+}
+
 /// What the actor knows of syncs.
 #[derive(Debug, Default)]
 pub(super) struct Syncing {
@@ -31,7 +42,7 @@ pub(super) struct Syncing {
     covers: u64,
     covers_asked: u32,
     /// The timer or the close wants one that nobody is waiting for.
-    pub(super) unasked: bool,
+    unasked: Unasked,
     /// The name is not durable yet.
     pub(super) name_owed: bool,
     /// A sync failed: what was written since the last one may be gone.
@@ -46,18 +57,30 @@ impl Syncing {
         self.answered != self.heard
     }
 
+    /// A sync that nobody waits for is to cover these accepted bytes.
+    pub(super) fn want(&mut self, target: u64) {
+        self.target = self.target.max(target);
+        if self.unasked == Unasked::No {
+            self.unasked = Unasked::AtTarget;
+        }
+    }
+
+    /// A sync that nobody waits for is to cover what is written.
+    pub(super) fn want_now(&mut self) {
+        self.unasked = Unasked::Now;
+    }
+
     /// Nobody does any more: all were told of the error.
     pub(super) fn settle_all(&mut self) {
         self.answered = self.heard;
-        self.unasked = false;
+        self.unasked = Unasked::No;
     }
 
     /// The timer came.
     pub(super) fn interval_came(&mut self, durability: Durability, slot: &Slot) {
         let accepted = slot.write.accepted();
         if durability == Durability::Interval && accepted > slot.durable() {
-            self.unasked = true;
-            self.target = self.target.max(accepted);
+            self.want(accepted);
         }
     }
 }
@@ -124,18 +147,22 @@ impl Control {
             return;
         }
         let Some(handle) = self.handle else { return };
-        if self.busy.sync || !(self.sync.is_owed() || self.sync.unasked) || slot.written() < self.sync.target
-        {
+        let wanted = self.sync.is_owed() || self.sync.unasked != Unasked::No;
+        let early = slot.written() < self.sync.target && self.sync.unasked != Unasked::Now;
+        if self.busy.sync || self.busy.barrier || !wanted || early {
             return;
         }
         self.begin_sync(handle, slot, out);
     }
 
     fn begin_sync(&mut self, handle: crate::job::Handle, slot: &Slot, out: &mut Polled) {
-        self.sync.unasked = false;
+        // One that comes before its time answers nobody.
+        let whole = slot.written() >= self.sync.target;
+        let later = !whole && self.sync.unasked != Unasked::No;
+        self.sync.unasked = if later { Unasked::AtTarget } else { Unasked::No };
         self.sync.metadata_changed = false;
         self.sync.covers = slot.written();
-        self.sync.covers_asked = self.sync.heard;
+        self.sync.covers_asked = if whole { self.sync.heard } else { self.sync.answered };
         self.busy.sync = true;
         let name = self.owed_name();
         out.job(slot, self.device, Kind::Sync, Work::Sync { handle, name });
@@ -152,6 +179,7 @@ impl Control {
                 let eager = slot.state.load().has(flag::EAGER);
                 let covers = if eager { slot.written() } else { self.sync.covers };
                 slot.set_durable(slot.durable().max(covers));
+                self.release_retained(slot, commons);
                 if count != self.sync.answered {
                     self.sync.answered = count;
                     commons.raise(slot, Readiness::SYNCED.bits());

@@ -20,6 +20,7 @@ use crate::error::Operation;
 use crate::job::{
     Done, Fault, Folder, Handle, Job, Name, OpenWork, Outcome, Place, Slices, Staged, Stat, Work,
 };
+use crate::sys::handles::{HandleDisk, run_handle};
 use crate::sys::names::{NameDisk, run_named};
 use crate::sys::{open, publish};
 
@@ -60,7 +61,7 @@ pub(crate) struct Facts {
 }
 
 /// The single steps of a disk. Each is one system call or stands for one; errors are errnos.
-pub(crate) trait Disk: NameDisk + fmt::Debug {
+pub(crate) trait Disk: NameDisk + HandleDisk + fmt::Debug {
     /// Finds the folder in which the last component of `name` is to be looked up.
     fn locate(&self, name: &Name) -> Answer<Spot>;
     /// Opens the folder that holds `name`, and tells the last component.
@@ -183,6 +184,7 @@ pub(crate) fn run(job: Job, disk: &impl Disk) -> Done {
             Outcome::Stat(facts.map(|facts| facts.stat).map_err(during(Operation::Stat)))
         }
         Work::Names(work) => Outcome::Named(run_named(*work, disk)),
+        Work::Handle(work) => run_handle(*work, disk),
     };
     Done { slot, kind, outcome }
 }
@@ -213,7 +215,7 @@ fn fill(disk: &impl Disk, handle: Handle, offset: u64, into: &Slices) -> Outcome
     Outcome::Filled { bytes, end: false, fault: None }
 }
 
-fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slices) -> Outcome {
+pub(crate) fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slices) -> Outcome {
     let total = from.bytes();
     let mut bytes = 0;
     let mut empty = 0;
@@ -250,7 +252,7 @@ fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slices) -> Outco
 ///
 /// `EAGAIN` is a fault here: the kernel may have dropped the pages with the first error, and a second sync of the
 /// same pages would call that success.
-fn sync(disk: &impl Disk, handle: Handle, name: Option<&Name>) -> Result<(), Fault> {
+pub(crate) fn sync(disk: &impl Disk, handle: Handle, name: Option<&Name>) -> Result<(), Fault> {
     uninterrupted(|| disk.sync_data(handle)).map_err(during(Operation::Sync))?;
     if let Some(name) = name {
         let (folder, _) = again(disk, || disk.parent(name)).map_err(during(Operation::Sync))?;

@@ -14,6 +14,7 @@
 //! Jobs come in, their `Done`s go out. Nothing here knows what a file's state is, nor who waits for it.
 
 pub(crate) mod call;
+pub(crate) mod handles;
 pub(crate) mod names;
 pub(crate) mod notify_fd;
 pub(crate) mod open;

@@ -81,14 +81,21 @@ pub(crate) fn open(disk: &impl Disk, work: &OpenWork) -> Result<Opened, Fault> {
 
 fn open_plain(disk: &impl Disk, work: &OpenWork) -> Result<Opened, Fault> {
     let handle = again(disk, || disk.open(work)).map_err(|errno| explain(disk, work, errno))?;
-    inspect(disk, work, handle).inspect_err(|_| {
+    inspect(disk, work, handle, true).inspect_err(|_| {
         // Nothing was written, so there is nothing that this close could lose.
         let _ = disk.close(handle);
     })
 }
 
 /// Refuses what is no regular file; truncates, if asked to, what is one.
-fn inspect(disk: &impl Disk, work: &OpenWork, handle: Handle) -> Result<Opened, Fault> {
+///
+/// `fresh`: the handle was opened here, in a way that has to be settled.
+pub(crate) fn inspect(
+    disk: &impl Disk,
+    work: &OpenWork,
+    handle: Handle,
+    fresh: bool,
+) -> Result<Opened, Fault> {
     let facts = again(disk, || disk.facts(handle)).map_err(during(Operation::Open))?;
     let shape = Shape::of(facts.stat.mode);
     if let Some(fault) = shape.refusal(work.block_device) {
@@ -99,7 +106,9 @@ fn inspect(disk: &impl Disk, work: &OpenWork, handle: Handle) -> Result<Opened, 
         again(disk, || disk.truncate(handle, 0)).map_err(during(Operation::Open))?;
         size = 0;
     }
-    uninterrupted(|| disk.settle(handle, work.read, size)).map_err(during(Operation::Open))?;
+    if fresh {
+        uninterrupted(|| disk.settle(handle, work.read, size)).map_err(during(Operation::Open))?;
+    }
     Ok(Opened { handle, size, device: facts.device, nowait: facts.nowait, staged: None })
 }
 
@@ -134,7 +143,7 @@ fn open_staged(disk: &impl Disk, work: &OpenWork) -> Result<Opened, Fault> {
     let (handle, hidden) = make_staged(disk, work, &folder, &target)?;
     let mut staged =
         Box::new(Staged { folder, hidden, target, create_new: work.create_new, mode: work.mode });
-    match inspect(disk, work, handle) {
+    match inspect(disk, work, handle, true) {
         Ok(opened) => Ok(Opened { staged: Some(staged), ..opened }),
         Err(fault) => {
             // The open has failed already and says why; these two can only add to the litter, not to the reason.

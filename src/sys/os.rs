@@ -1,5 +1,6 @@
 //! The operating system as a disk.
 
+mod handles;
 mod names;
 
 use std::ffi::{CStr, CString};

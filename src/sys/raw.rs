@@ -5,6 +5,7 @@
 //! by the last clone of its keeper. A wrong number would be answered with `EBADF`, which is no memory error; that is
 //! why these functions are safe to call.
 
+pub(super) mod handles;
 pub(super) mod names;
 
 use std::ffi::CStr;

@@ -106,12 +106,16 @@ impl World {
         check_progress(hand, event.progress())?;
         hand.owed_read &= !ready.is_readable();
         hand.owed_write &= !ready.is_writable();
-        if let Some(no) = &error {
+        let vain = event.error().is_some_and(|error| error.operation() == efio::Operation::Recover);
+        if let Some(no) = error.as_ref().filter(|_| !vain) {
             ensure!(self.is_allowed(no), "an event tells of {no:?}");
         }
+        if self.healed(at, event)? {
+            return Ok(());
+        }
         let of_request = event.error().is_some_and(|error| {
-            use efio::Operation::{Preallocate, Stat, Truncate};
-            matches!(error.operation(), Truncate | Preallocate | Stat)
+            use efio::Operation::{Lock, Preallocate, Recover, Reopen, Stat, Truncate};
+            matches!(error.operation(), Truncate | Preallocate | Stat | Lock | Reopen | Recover)
         });
         let hand = &mut self.hands[at];
         if ready.is_synced() {
@@ -160,7 +164,10 @@ impl World {
             hand.panicked |= hand.poison == Some(No::Kind(ErrorKind::Panicked));
             let sync = event.error().is_some_and(|error| error.operation() == efio::Operation::Sync);
             hand.sync_failed |= sync;
-            self.streams[hand.stream].tainted |= sync;
+            let stream = &mut self.streams[hand.stream];
+            // What was written before this file was opened may be lost with it, and is not retained.
+            hand.tainted_here |= sync && !stream.tainted && stream.durable >= hand.start;
+            stream.tainted |= sync;
         }
         hand.stalled = stalled || hand.stalled && !ready.contains(Readiness::RESUMED);
         Ok(())

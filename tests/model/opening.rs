@@ -116,9 +116,12 @@ impl World {
         if random.chance(30) {
             options = options.flush_interval(Duration::from_micros(random.pick(&[10, 3000, 10_000_000])));
         }
+        let retains = random.chance(35);
+        options = options.retain_until_durable(retains);
         let number = self.numbers;
         Hand {
             waits: None,
+            retains,
             read,
             write: write || append,
             append,
@@ -293,6 +296,8 @@ fn unopened(number: u64, target: usize, options: OpenOptions) -> Hand {
         offset: 0,
         owed_read: false,
         read_at: None,
+        retains: false,
+        tainted_here: false,
         owed_write: false,
         asked: None,
         spare: false,

@@ -68,6 +68,9 @@ impl World {
     }
 
     fn call_on(&mut self, at: usize) -> Check {
+        if self.hands[at].poison.is_some() && self.random.chance(20) {
+            return self.call_recover(at);
+        }
         if matches!(self.hands[at].phase, Phase::Closing { .. }) {
             return match self.random.below(4) {
                 0 => self.call_close_status(at),
@@ -94,10 +97,13 @@ impl World {
             79 => self.call_rebind(at),
             80..=82 => self.call_truncate(at),
             83 => self.call_preallocate(at),
-            84..=85 => self.call_open_status(at),
+            84 => self.call_open_status(at),
+            85 if self.hands[at].poison.is_some() => self.call_recover(at),
+            85 => self.call_lock(at),
             86..=87 => self.call_pass(at),
             88 => self.call_busy(at),
-            89..=91 => self.call_flush(at),
+            89..=90 => self.call_flush(at),
+            91 => self.call_reopen(at),
             92..=94 => self.call_progress(at),
             95 => match self.random.below(3) {
                 0 => self.call_close_status(at),

@@ -69,10 +69,18 @@ pub enum Phase {
 /// The one request that can be under way.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
-    Truncate { before: Vec<u8> },
+    Truncate {
+        before: Vec<u8>,
+    },
     Extend,
     Reserve,
     Size,
+    Lock,
+    Reopen,
+    /// `vain`: something written was not durable, and nothing is retained.
+    Recover {
+        vain: bool,
+    },
 }
 
 /// One open file as its user sees it.
@@ -112,6 +120,10 @@ pub struct Hand {
     pub poison: Option<No>,
     pub synced: bool,
     pub sync_failed: bool,
+    /// What was written is kept until it is durable.
+    pub retains: bool,
+    /// It is this file's failed sync after which it is not known what survives.
+    pub tainted_here: bool,
     pub panicked: bool,
     pub stalled: bool,
     pub last: Progress,

@@ -86,6 +86,10 @@ impl State {
                     of_handle(folder.handle)
                 }
             },
+            Work::Handle(work) => match work.handle() {
+                Some(handle) => of_handle(handle),
+                None => Vec::new(),
+            },
             Work::Fill { handle, .. }
             | Work::Write { handle, .. }
             | Work::Sync { handle, .. }

@@ -17,6 +17,7 @@ use crate::error::Operation;
 /// | [`Read`](Operation::Read), [`Write`](Operation::Write) | each piece, so an error may come after some bytes |
 /// | [`Sync`](Operation::Sync) | fdatasync of a file, fsync of a folder |
 /// | [`Truncate`](Operation::Truncate), [`Preallocate`](Operation::Preallocate) | what they say |
+/// | [`Lock`](Operation::Lock) | locking and unlocking a range |
 /// | [`Publish`](Operation::Publish) | the mode, the link and the rename of a staged file |
 /// | [`Rename`](Operation::Rename), [`Unlink`](Operation::Unlink), [`Stat`](Operation::Stat) | what they say |
 /// | [`MakeDir`](Operation::MakeDir), [`Link`](Operation::Link), [`Symlink`](Operation::Symlink), [`ReadLink`](Operation::ReadLink), [`ReadDir`](Operation::ReadDir), [`SetMode`](Operation::SetMode), [`SetTimes`](Operation::SetTimes) | what they say; of a list, each batch |

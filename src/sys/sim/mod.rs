@@ -43,6 +43,7 @@ mod calendar;
 mod disk;
 mod fault;
 mod folders;
+mod handles;
 mod memory;
 mod names;
 mod node;

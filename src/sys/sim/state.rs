@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use super::SimOptions;
 use super::calendar::Calendar;
 use super::fault::{FaultRule, Faults};
+use super::handles::Held;
 use super::names::{Key, Names, ROOT};
 use super::node::{Node, NodeId};
 use super::random::Random;
@@ -49,6 +50,8 @@ pub(super) struct State {
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) names: Names,
     pub(super) calendar: Calendar,
+    /// Ranges that openings have locked.
+    pub(super) locks: Vec<Held>,
     next_node: NodeId,
     handles: Vec<Option<Opening>>,
     free: BinaryHeap<Reverse<usize>>,
@@ -71,6 +74,7 @@ impl State {
             nodes: BTreeMap::from([(ROOT, root)]),
             names: Names::default(),
             calendar: Calendar::default(),
+            locks: Vec::new(),
             next_node: ROOT + 1,
             handles: Vec::new(),
             free: BinaryHeap::new(),
@@ -152,11 +156,25 @@ impl State {
     pub(super) fn close_handle(&mut self, handle: Handle) -> Answer<NodeId> {
         let node = self.opening(handle)?.node;
         let index = Self::index(handle)?;
+        self.drop_locks(handle);
         self.handles[index] = None;
         self.free.push(Reverse(index));
         self.node(node)?.handles -= 1;
         self.collect(node);
         Ok(node)
+    }
+
+    /// Puts the file of one handle behind another, which ends the first.
+    pub(super) fn replace_handle(&mut self, old: Handle, new: Handle) -> Answer<()> {
+        let (before, after) = (self.opening(old)?.node, self.opening(new)?);
+        let (index, emptied) = (Self::index(old)?, Self::index(new)?);
+        self.drop_locks(old);
+        self.handles[index] = Some(after);
+        self.handles[emptied] = None;
+        self.free.push(Reverse(emptied));
+        self.node(before)?.handles -= 1;
+        self.collect(before);
+        Ok(())
     }
 
     /// Takes one name from a node.

@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 
+use crate::job::handles::Lock;
 use crate::job::names::{Batch, Cursor, Times};
 use crate::job::*;
 use crate::sys::call::{Answer, Disk, Facts, Spot};
+use crate::sys::handles::HandleDisk;
 use crate::sys::names::NameDisk;
 
 /// Gives its answers in their order, and keeps a note of each call.
@@ -126,6 +128,24 @@ impl Disk for Scripted {
     }
 
     fn random(&self) -> u64 {
+        panic!("a script is about transfers: no such step is in one")
+    }
+}
+
+impl HandleDisk for Scripted {
+    fn replace(&self, _: Handle, _: Handle) -> Answer<()> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn open_same(&self, _: Handle, _: &OpenWork) -> Answer<Handle> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn set_append(&self, _: Handle) -> Answer<()> {
+        panic!("a script is about transfers: no such step is in one")
+    }
+
+    fn lock_range(&self, _: Handle, _: Lock) -> Answer<()> {
         panic!("a script is about transfers: no such step is in one")
     }
 }

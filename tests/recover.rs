@@ -1,0 +1,138 @@
+//! Recovery: after a failed sync nothing that was retained is lost, and what was not is told.
+//!
+//! The faults come from a FUSE file system of the test's own, which forgets what a real one might have lost.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "support/fuse.rs"]
+mod fuse;
+mod support;
+
+use std::time::Duration;
+
+use efio::{Efio, ErrorKind, Fd, OpenOptions, Operation, Readiness};
+use fuse::{Asked, Fate, Mounted};
+use support::{Loop, noise};
+
+fn stage() -> Option<(Loop, Mounted)> {
+    match Mounted::new() {
+        Ok(mounted) => {
+            let builder = Efio::builder().flush_interval(Duration::from_millis(5));
+            Some((Loop::new(builder.close_deadline(Duration::from_millis(300)).build().unwrap()), mounted))
+        }
+        Err(error) => {
+            support::skip(format_args!("no FUSE file system can be mounted here: {error}"));
+            None
+        }
+    }
+}
+
+fn retaining() -> OpenOptions {
+    OpenOptions::new().write(true).create(true).retain_until_durable(true)
+}
+
+/// Lets a sync fail, and the disk forget all but the first `kept` bytes of the file.
+fn fail_and_forget(all: &mut Loop, mounted: &Mounted, fd: Fd, kept: usize) {
+    mounted.disk.ordain("file", Asked::Sync, Fate::Fails(libc::EIO));
+    assert_eq!(all.sync(fd).unwrap_err().raw_os_error(), Some(libc::EIO));
+    assert_eq!(all.efio.ef_write(fd, b"refused").unwrap_err().operation(), Operation::Sync);
+    mounted.disk.heal("file", Asked::Sync);
+    let mut contents = mounted.disk.contents("file");
+    contents[kept..].fill(0);
+    mounted.disk.put("file", contents);
+}
+
+#[test]
+fn a_failed_sync_and_a_recovery_lose_nothing_that_was_retained() {
+    let Some((mut all, mounted)) = stage() else { return };
+    let fd = all.open(mounted.path("file"), &retaining()).unwrap();
+    let mut bytes = noise(1, 300_000);
+    all.write(fd, &bytes[..100_000]).unwrap();
+    all.sync(fd).unwrap();
+    all.write(fd, &bytes[100_000..250_000]).unwrap();
+    all.efio.ef_write_at(fd, b"rewritten", 5000).unwrap();
+    bytes[5000..5009].copy_from_slice(b"rewritten");
+    fail_and_forget(&mut all, &mounted, fd, 5000);
+    let before = all.efio.ef_progress(fd).unwrap();
+    assert_eq!((before.durable, before.written), (100_000, 250_009));
+    // What was durable is no loss of this sync's: the disk gives it back.
+    let mut contents = mounted.disk.contents("file");
+    contents[5009..100_000].copy_from_slice(&bytes[5009..100_000]);
+    mounted.disk.put("file", contents);
+
+    all.efio.ef_recover(fd).unwrap();
+    let event = all.until(fd, Readiness::DONE);
+    assert!(event.error().is_none() && event.readiness().contains(Readiness::RESUMED), "{event:?}");
+    assert_eq!(event.progress().durable, 250_009);
+    assert!(mounted.disk.contents("file") == bytes[..250_000], "what the disk forgot is not there again");
+    all.write(fd, &bytes[250_000..]).unwrap();
+    all.sync(fd).unwrap();
+    let closed = all.close(fd);
+    assert!(closed.error().is_none() && closed.bytes_lost() == 0, "{closed:?}");
+    assert!(mounted.disk.contents("file") == bytes);
+}
+
+#[test]
+fn an_append_file_is_recovered_in_its_place_and_goes_on_at_the_end() {
+    let Some((mut all, mounted)) = stage() else { return };
+    mounted.disk.put("file", b"older\n".to_vec());
+    let options = OpenOptions::new().append(true).retain_until_durable(true);
+    let fd = all.open(mounted.path("file"), &options).unwrap();
+    let bytes = noise(2, 90_000);
+    all.write(fd, &bytes).unwrap();
+    fail_and_forget(&mut all, &mounted, fd, 6);
+    all.efio.ef_recover(fd).unwrap();
+    let event = all.until(fd, Readiness::DONE);
+    assert!(event.error().is_none(), "{event:?}");
+    all.write(fd, b"newer\n").unwrap();
+    assert!(all.close(fd).error().is_none());
+    assert!(mounted.disk.contents("file") == [b"older\n", &bytes[..], b"newer\n"].concat());
+}
+
+#[test]
+fn without_what_was_written_the_file_stays_failed_and_says_why() {
+    let Some((mut all, mounted)) = stage() else { return };
+    let fd = all.open(mounted.path("file"), &OpenOptions::new().write(true).create(true)).unwrap();
+    assert_eq!(all.efio.ef_recover(fd).unwrap_err().kind(), ErrorKind::InvalidInput);
+    all.write(fd, &noise(3, 50_000)).unwrap();
+    fail_and_forget(&mut all, &mounted, fd, 0);
+    all.efio.ef_recover(fd).unwrap();
+    let event = all.until(fd, Readiness::DONE);
+    let error = event.error().unwrap();
+    assert_eq!(error.operation(), Operation::Recover);
+    assert!(error.to_string().contains("not retained"), "{error}");
+    assert_eq!(event.progress().written - event.progress().durable, 50_000);
+    assert_eq!(all.efio.ef_write(fd, b"x").unwrap_err().raw_os_error(), Some(libc::EIO));
+    assert_eq!(all.close(fd).bytes_lost(), 50_000);
+}
+
+#[test]
+fn a_recovery_that_fails_can_be_tried_again() {
+    let Some((mut all, mounted)) = stage() else { return };
+    let fd = all.open(mounted.path("file"), &retaining()).unwrap();
+    let bytes = noise(4, 70_000);
+    all.write(fd, &bytes).unwrap();
+    fail_and_forget(&mut all, &mounted, fd, 0);
+    mounted.disk.ordain("file", Asked::Sync, Fate::Fails(libc::EIO));
+    all.efio.ef_recover(fd).unwrap();
+    let event = all.until(fd, Readiness::DONE);
+    assert_eq!(event.error().unwrap().operation(), Operation::Recover);
+    mounted.disk.heal("file", Asked::Sync);
+    all.efio.ef_recover(fd).unwrap();
+    assert!(all.until(fd, Readiness::DONE).error().is_none());
+    assert!(all.close(fd).error().is_none());
+    assert!(mounted.disk.contents("file") == bytes);
+}
+
+#[test]
+fn a_file_that_retains_goes_on_past_its_limit_by_syncs_of_its_own() {
+    let Some((mut all, mounted)) = stage() else { return };
+    let fd = all.open(mounted.path("file"), &retaining().memory_limit(64 << 10)).unwrap();
+    let bytes = noise(5, 1 << 20);
+    all.write(fd, &bytes).unwrap();
+    let progress = all.efio.ef_progress(fd).unwrap();
+    assert!(progress.accepted - progress.durable <= 64 << 10, "{progress:?} with a limit of 64 KiB");
+    assert!(mounted.disk.count("file", Asked::Sync) > 0);
+    assert!(all.close(fd).error().is_none());
+    assert!(mounted.disk.contents("file") == bytes);
+}
