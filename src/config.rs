@@ -296,6 +296,9 @@ impl OpenOptions {
         if self.append && self.truncate {
             return refuse("append and truncate exclude each other");
         }
+        if self.order == Order::PerThread && self.retain {
+            return refuse("retain_until_durable is for files whose writes have one order");
+        }
         if self.order == Order::PerThread && (self.read || !writes) {
             return refuse("Order::PerThread is for files that are written and not read by the same handle");
         }

@@ -19,7 +19,13 @@ pub(super) enum Change {
     Stalled,
     Resumed,
     Poisoned,
-    Closed { lost: u64 },
+    /// Another file is behind the handle.
+    Reopened,
+    /// What a failed sync may have lost is durable after all.
+    Recovered,
+    Closed {
+        lost: u64,
+    },
 }
 
 impl Control {
@@ -37,11 +43,13 @@ impl Control {
             Change::Stalled => "stalled",
             Change::Resumed => "resumed",
             Change::Poisoned => "failed",
+            Change::Reopened => "reopened",
+            Change::Recovered => "recovered",
             Change::Closed { .. } => "closed",
         };
         let lost = if let Change::Closed { lost } = change { lost } else { 0 };
         let error = match change {
-            Change::Opened | Change::Resumed => None,
+            Change::Opened | Change::Resumed | Change::Reopened | Change::Recovered => None,
             _ => slot.first_error(),
         };
         let (fd, token) = (slot.fd().to_string(), slot.token());

@@ -78,13 +78,7 @@ impl MetaRequest {
 
     /// Leaves a request; false when one is under way, or the file is another by now.
     #[must_use]
-    fn ask(
-        &self,
-        generation: u32,
-        asked: Asked,
-        place: impl FnOnce() -> u64,
-        to: Option<NewName>,
-    ) -> bool {
+    fn ask(&self, generation: u32, asked: Asked, place: impl FnOnce() -> u64, to: Option<NewName>) -> bool {
         let life = u64::from(generation) << 32;
         // ORDER: AcqRel: one asks at a time; ordered after the actor's `done`.
         if self
@@ -131,7 +125,7 @@ impl MetaRequest {
     }
 
     /// The actor: the request is dealt with.
-    pub(super) fn done(&self) {
+    fn done(&self) {
         drop(self.body.take());
         // ORDER: AcqRel: the next `ask` is ordered after what the actor did.
         self.word.fetch_and(!u64::from(u32::MAX), Ordering::AcqRel);
@@ -234,6 +228,14 @@ impl Control {
         self.drive_write(slot, commons, out);
     }
 
+    /// The request is dealt with, and nothing waits behind it any more.
+    pub(super) fn request_done(slot: &Slot) {
+        if let Some(mut weave) = weave_of(slot) {
+            weave.pass_barrier();
+        }
+        slot.meta.done();
+    }
+
     /// Begins the request, if its turn has come.
     pub(super) fn drive_meta(&mut self, slot: &Slot, commons: &Commons, out: &mut Polled) {
         let Some(handle) = self.handle.filter(|_| !self.busy.meta) else { return };
@@ -241,13 +243,13 @@ impl Control {
         let closing = slot.state.load().phase() == Phase::Closing;
         if closing && (self.poisoned || slot.state.load().has(flag::ABORT)) {
             // Its file takes no more changes; the closed event says why.
-            slot.meta.done();
+            Self::request_done(slot);
             self.busy.barrier = false;
             return;
         }
         let work = match asked {
             Asked::Truncate { .. } if self.poisoned => {
-                slot.meta.done();
+                Self::request_done(slot);
                 commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
                 return;
             }
@@ -270,7 +272,9 @@ impl Control {
             Asked::Size => Work::Size { handle },
             Asked::Stat => Work::FileStat { handle },
             // Who gets the range next is to see what was written under the lock.
-            Asked::Lock(lock) if lock.exclusive.is_none() && slot.written() < place_of(slot, barrier) && !self.poisoned => {
+            Asked::Lock(lock)
+                if lock.exclusive.is_none() && slot.written() < place_of(slot, barrier) && !self.poisoned =>
+            {
                 self.write_first(barrier, slot, commons, out);
                 return;
             }
@@ -303,7 +307,7 @@ impl Control {
             }
             report.stat = Some(answer);
         });
-        slot.meta.done();
+        Self::request_done(slot);
         commons.raise(slot, bits.bits());
     }
 
@@ -346,10 +350,7 @@ impl Control {
                 bits |= Readiness::ERROR;
             }
         }
-        if let Some(mut weave) = weave_of(slot) {
-            weave.pass_barrier();
-        }
-        slot.meta.done();
+        Self::request_done(slot);
         commons.raise(slot, bits.bits());
     }
 }

@@ -19,7 +19,8 @@ use crate::job::{Fault, Handle, Name, OpenWork, Opened, Work};
 use super::Slot;
 use super::commons::Commons;
 use super::control::{Control, Polled};
-use super::meta::Asked;
+use super::journal::Change;
+use super::meta::{Asked, place_of};
 use super::open::DEFAULT_OPEN;
 use super::state::{Phase, flag};
 
@@ -94,7 +95,7 @@ impl Control {
                 self.swap_refused(None, slot, commons);
                 return None;
             }
-            Asked::Reopen => slot.written() >= barrier,
+            Asked::Reopen => slot.written() >= place_of(slot, barrier),
             _ => self.is_quiet(slot, commons),
         };
         if !ready {
@@ -174,8 +175,9 @@ impl Control {
 
     /// The request ends without a job.
     fn swap_refused(&mut self, error: Option<Error>, slot: &Slot, commons: &Commons) {
+        self.busy.barrier = false;
         slot.with_report(|report| report.news = error.or_else(|| report.error.clone()));
-        slot.meta.done();
+        Self::request_done(slot);
         commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
     }
 
@@ -192,7 +194,7 @@ impl Control {
             Ok(opened) => opened,
             // The old file could not be made durable: that is a failed sync like any other.
             Err(fault) if fault.operation == Operation::Sync && !recovered => {
-                slot.meta.done();
+                Self::request_done(slot);
                 self.sync.failed = true;
                 self.end_stall(slot);
                 self.poison_by(fault, None, slot, commons);
@@ -218,6 +220,7 @@ impl Control {
         let mut bits = Readiness::DONE;
         if recovered {
             bits |= self.heal(slot);
+            self.tell(slot, Change::Recovered);
         } else if let Some(to) = slot.meta.new_name() {
             // It may have been made by this open.
             self.sync.name_owed = true;
@@ -226,9 +229,10 @@ impl Control {
             if slot.state.load().has(flag::EAGER) {
                 self.sync.want(0);
             }
+            self.tell(slot, Change::Reopened);
         }
         slot.moved();
-        slot.meta.done();
+        Self::request_done(slot);
         commons.room_made(slot);
         commons.raise(slot, bits.bits());
     }

@@ -5,6 +5,7 @@
 //! | `call` | the steps of a disk; a job carried out with them, interruptions and short counts settled |
 //! | `open` | what is refused when opening, without hanging on it |
 //! | `names` | folders, links, lists of a folder: the steps of a disk for them |
+//! | `handles` | adopting a descriptor, another file behind a handle, locks, recovery: the steps, and the jobs made of them |
 //! | `publish` | how a staged file gets its name |
 //! | `os`, `path`, `raw` | the operating system as a disk; names beneath a folder; its system calls |
 //! | `threads` | the backend of engine threads; signals; the fork generation |

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod beneath;
 #[cfg(test)]
+mod handles;
 mod names;
 #[cfg(test)]
 mod opening;
