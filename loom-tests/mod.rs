@@ -3,6 +3,7 @@
 //! A twin is the same scenario with one step left out or two exchanged; loom must find the run in
 //! which it fails, or the model proves nothing. Twins live here, never in the code they imitate.
 
+mod by_offset;
 mod cell;
 mod channels;
 mod close;

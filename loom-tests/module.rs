@@ -87,7 +87,7 @@ impl Module {
 
     pub(super) fn begin_open(&self, options: &OpenOptions) -> Fd {
         let name = Name { beneath: None, path: c"file".into() };
-        let Ok(fd) = self.commons().open(name, "file".into(), options, DEFAULT_INBOX) else {
+        let Ok(fd) = self.commons().open(name, "file".into(), options, DEFAULT_INBOX, None) else {
             panic!("a place is free")
         };
         fd

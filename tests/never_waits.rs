@@ -17,7 +17,9 @@ use std::process::Output;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
-use efio::{Answer, Dir, Durability, Efio, Error, Events, Fd, File, OnFull, OpenOptions, Readiness};
+use efio::{
+    Answer, Dir, Durability, Efio, Error, Events, Fd, File, LockKind, OnFull, OpenOptions, Readiness,
+};
 use seccomp::{FREE, LOOP, READ_WRITE};
 use support::{child, noise, skip};
 
@@ -236,10 +238,25 @@ fn writes(stage: &mut Stage) {
         assert_eq!(stage.until(fd, Readiness::DONE), None);
         stage.efio.ef_preallocate(fd, 0, 100_000, true).unwrap();
         assert_eq!(stage.until(fd, Readiness::DONE), None);
+        strictly(|| stage.efio.ef_lock(fd, LockKind::Exclusive, ..)).unwrap();
+        stage.until(fd, Readiness::DONE);
+        while strictly(|| stage.efio.ef_write_at(fd, b"by offset", 70_000)).is_err() {
+            stage.until(fd, Readiness::WRITABLE);
+        }
+        let mut back = [0; 9];
+        while strictly(|| stage.efio.ef_read_at(fd, &mut back, 70_000)).is_err() {
+            stage.until(fd, Readiness::READABLE);
+        }
+        assert_eq!(&back, b"by offset");
+        strictly(|| stage.efio.ef_unlock(fd, ..)).unwrap();
+        stage.until(fd, Readiness::DONE);
         stage.close(fd);
     }
     let append = stage.open("appended", &OpenOptions::new().append(true).create(true).memory_limit(65536));
     stage.write(append, 0);
+    strictly(|| stage.efio.ef_reopen(append, stage.folder.join("rotated"))).unwrap();
+    stage.write(append, 0);
+    assert_eq!(stage.until(append, Readiness::DONE), None);
     stage.close(append);
     let aborted = stage.open("aborted", &OpenOptions::new().write(true).create(true).atomic(true));
     stage.write(aborted, 2 << 20);
