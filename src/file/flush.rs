@@ -93,14 +93,9 @@ impl Default for Flush {
 }
 
 impl Flush {
-    /// The first page that is sealed and not wholly in the file.
-    pub(super) fn front(&self) -> Option<Sealed> {
-        self.pages.front().copied()
-    }
-
-    /// The number of the page that is written in part, and how much of it is.
-    pub(super) fn in_part(&self) -> Option<(u32, u32)> {
-        (self.used > 0).then_some((self.next, self.used))
+    /// The number of the page that is written in part, how much of it is, and the page if it is sealed.
+    pub(super) fn in_part(&self) -> Option<(u32, u32, Option<Sealed>)> {
+        (self.used > 0).then(|| (self.next, self.used, self.pages.front().copied()))
     }
 }
 

@@ -19,6 +19,7 @@ use super::commons::Commons;
 use super::control::Control;
 use super::flush::{Quiet, give_back, quiet_part};
 use super::note::{GRANULE, Sealed};
+use super::state::Phase;
 use super::write::page_start;
 
 /// Of a file that retains.
@@ -92,7 +93,9 @@ impl Control {
 
     /// A truncate of a file that retains comes behind a sync: what is kept never lies beyond it.
     pub(super) fn keeps_back(&mut self, slot: &Slot) -> bool {
-        let behind = self.retained.is_some() && slot.durable() < slot.written();
+        // A file that is being closed is not recovered any more.
+        let open = slot.state.load().phase() == Phase::Open;
+        let behind = open && self.retained.is_some() && slot.durable() < slot.written();
         if behind {
             self.sync.want_now();
         }
@@ -140,8 +143,8 @@ impl Control {
 
     /// The first page that is not wholly written, if a part of it is.
     fn page_in_part(&self, slot: &Slot) -> Option<Sealed> {
-        let (number, used) = self.flush.in_part()?;
-        let listed = self.flush.front().filter(|page| page.placement.sequence == number);
+        let (number, used, front) = self.flush.in_part()?;
+        let listed = front.filter(|page| page.placement.sequence == number);
         listed
             .or_else(|| match quiet_part(&slot.write, number) {
                 Quiet::Part(part) => Some(part),

@@ -4,6 +4,7 @@
 mod beneath;
 #[cfg(test)]
 mod handles;
+#[cfg(test)]
 mod names;
 #[cfg(test)]
 mod opening;
