@@ -48,7 +48,8 @@ impl HandleWork {
         matches!(self, Self::Reopen { .. } | Self::Recover { .. })
     }
 
-    /// The handle that the work is about.
+    /// The handle that the work is about: a simulated disk finds the file by it.
+    #[cfg(feature = "sim")]
     pub(crate) fn handle(&self) -> Option<Handle> {
         match self {
             Self::Adopt { .. } => None,
