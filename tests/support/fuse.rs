@@ -92,6 +92,11 @@ impl Disk {
         !self.0.lock().unwrap().held.is_empty()
     }
 
+    /// How many calls hang now.
+    pub fn held(&self) -> usize {
+        self.0.lock().unwrap().held.len()
+    }
+
     /// What is in a file.
     pub fn contents(&self, name: &str) -> Vec<u8> {
         let inside = self.0.lock().unwrap();
