@@ -249,9 +249,14 @@ impl<T> Table<T> {
 
     /// Every slot that was made, claimed or not, with its index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let chunks = (0..self.limit.div_ceil(CHUNK)).map(|chunk| chunk * CHUNK);
-        chunks.filter(|first| self.get(*first).is_some()).flat_map(|first| {
-            (first..(first + CHUNK).min(self.limit))
+        self.iter_from(0)
+    }
+
+    /// Those from this index on; nothing before it is looked at.
+    pub(crate) fn iter_from(&self, from: u32) -> impl Iterator<Item = (u32, &T)> {
+        let chunks = (from / CHUNK..self.limit.div_ceil(CHUNK)).map(|chunk| chunk * CHUNK);
+        chunks.filter(|first| self.get(*first).is_some()).flat_map(move |first| {
+            (first.max(from)..(first + CHUNK).min(self.limit))
                 .filter_map(|index| self.get(index).map(|slot| (index, slot)))
         })
     }

@@ -122,8 +122,8 @@ impl Engine {
     /// at all of them for each.
     fn is_quiet(&self, from: &mut u32) -> bool {
         let busy = |first: u32| {
-            let mut slots = self.commons.table.iter();
-            slots.find(|(index, slot)| *index >= first && !self.is_slot_quiet(slot)).map(|(index, _)| index)
+            let mut slots = self.commons.table.iter_from(first);
+            slots.find(|(_, slot)| !self.is_slot_quiet(slot)).map(|(index, _)| index)
         };
         let found = busy(*from).or_else(|| if *from > 0 { busy(0) } else { None });
         *from = found.unwrap_or(0);

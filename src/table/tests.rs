@@ -57,6 +57,16 @@ fn only_slots_in_use_are_made() {
 }
 
 #[test]
+fn a_walk_may_begin_anywhere() {
+    let table = table(300);
+    assert!((0..200).all(|_| table.claim().is_some()));
+    let from = |index: u32| table.iter_from(index).map(|(index, _)| index);
+    assert!(from(0).eq(table.iter().map(|(index, _)| index)));
+    assert!([1, 63, 64, 130].into_iter().all(|index| from(index).eq(from(0).skip(index as usize))));
+    assert_eq!(from(300).next(), None);
+}
+
+#[test]
 fn a_limit_that_is_no_multiple_of_a_chunk_is_kept() {
     for limit in [1, 63, 65, 4_097] {
         let table = table(limit);
