@@ -381,6 +381,19 @@ impl Writer {
     }
 }
 
+/// Writes in turns, until each file is refused or has all its bytes.
+fn fill(stage: &mut Stage, fds: &[Fd], writers: &mut HashMap<Fd, Writer>, contents: &[u8]) {
+    let has_more = |writer: &Writer| writer.refusals == 0 && writer.taken < BYTES;
+    while writers.values().any(has_more) {
+        for fd in fds {
+            let writer = writers.get_mut(fd).unwrap();
+            if has_more(writer) {
+                writer.write(stage, *fd, contents, 6_000);
+            }
+        }
+    }
+}
+
 /// The child: a thousand files written as fast as they are taken, to a disk that hangs.
 fn a_thousand(mount: &Path, mut stage: Stage) {
     let paths: Vec<PathBuf> = (0..FILES).map(|number| mount.join(number.to_string())).collect();
@@ -391,17 +404,9 @@ fn a_thousand(mount: &Path, mut stage: Stage) {
     for (number, fd) in fds.iter().enumerate() {
         writers.insert(*fd, Writer { number, ..Writer::default() });
     }
-    // In turns, until each is refused, and then as long as there is room after all: pages are made as they are needed.
-    let has_more = |writer: &Writer| writer.refusals == 0 && writer.taken < BYTES;
-    while writers.values().any(has_more) {
-        for fd in &fds {
-            let writer = writers.get_mut(fd).unwrap();
-            if has_more(writer) {
-                writer.write(&mut stage, *fd, &contents, 6_000);
-            }
-        }
-    }
+    fill(&mut stage, &fds, &mut writers, &contents);
     ask("hung 32");
+    // There may be room after all: pages are made as they are needed.
     let mut looks = 0;
     while looks < 10 {
         looks += 1;
