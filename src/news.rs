@@ -145,10 +145,11 @@ impl News {
         let older = Taken::resume(&self.ready, links, left.take());
         kept.extend(older.filter(|index| !is_over(*index)));
         kept.extend(self.ready.take_all(links).filter(|index| !is_over(*index)));
-        drop(left);
+        // Under the lock still: who looks for a slot while it is in no list leaves word, and is made up for.
         for index in kept {
             self.push(links, index);
         }
+        drop(left);
         self.make_up();
     }
 
@@ -303,5 +304,34 @@ mod tests {
             });
             assert_eq!(seen, [index]);
         }
+    }
+
+    #[test]
+    fn a_slot_that_is_rebound_while_a_sweep_puts_it_back_is_handed_on() {
+        struct Rebinder {
+            news: std::sync::OnceLock<Arc<News>>,
+            links: Two,
+            met: Mutex<Vec<u32>>,
+        }
+        let links = Two(std::array::from_fn(|_| AtomicU32::new(0)));
+        let rebinder = Arc::new(Rebinder { news: std::sync::OnceLock::new(), links, met: Mutex::default() });
+        let other = Arc::clone(&rebinder);
+        // Called as the first of two slots is back in the list: whoever rebinds the second one comes at this moment.
+        let wake = move || {
+            if let Some(news) = other.news.get() {
+                news.forward(&other.links, |index| {
+                    other.met.lock().unwrap().push(index);
+                    false
+                });
+            }
+        };
+        let news = Arc::new(News::new(Calls { wake: Box::new(wake), lower: Box::new(|| ()) }));
+        news.push(&rebinder.links, 0);
+        news.push(&rebinder.links, 1);
+        news.flag.lower();
+        let _ = rebinder.news.set(Arc::clone(&news));
+        news.sweep(&rebinder.links, |_| false);
+        let found = rebinder.met.lock().unwrap().len() == 2;
+        assert!(found || news.take_strays(), "neither the rebinder nor the sweep sees to the second slot");
     }
 }

@@ -14,6 +14,9 @@ use crate::job::Handle;
 impl Efio {
     /// What of `interest` is there now; if nothing, the task is woken when there is, on whatever executor.
     ///
+    /// `READABLE` and `WRITABLE` answer a refusal, as they do in an inbox: the call first, then this, then the call again.
+    /// Where no read was refused nothing is being read ahead, so nobody would be woken.
+    ///
     /// A file has one task waker for each direction of [`Interest`], the last one given. While it waits, the events that
     /// it waits for are told to it and not sent to the inbox; a waker is called once, so a task that is woken polls
     /// again. `OPENED`, `READABLE`, `WRITABLE` and `CLOSED` are also ready if they came before; `SYNCED` and the others

@@ -443,3 +443,16 @@ fn a_fork_can_do_nothing_with_what_is_lent() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(std::fs::read(&path).unwrap(), b"once!!");
 }
+
+#[test]
+fn room_given_out_uninitialised_is_not_shown_or_taken_before_it_was_filled_again() {
+    let mut place = place();
+    let fd = place.all.open(&place.path, &writing()).unwrap();
+    let mut lend = place.all.efio.ef_lend_write(fd, 8).unwrap();
+    lend.zeroed(8).fill(b'!');
+    // Safe code may leave anything behind in this, or nothing at all.
+    lend.spare()[..8].fill(std::mem::MaybeUninit::uninit());
+    assert_eq!(lend.zeroed(8), [0; 8]);
+    lend.spare();
+    assert_eq!(kind(lend.commit(8)), Some(ErrorKind::InvalidInput));
+}

@@ -207,7 +207,14 @@ impl Commons {
         let page = self.take_page(slot, class, least, limit.saturating_sub(held), held == 0);
         let page = page.ok_or(Room::PoolEmpty)?;
         self.keep_promise(slot);
-        slot.write.hold(&page);
+        let before = slot.write.hold(&page) as usize * GRANULE;
+        if before > 0 && before + page.capacity() > limit {
+            // Threads open their pages beside one another, and others were first.
+            slot.write.let_go(&page);
+            self.page_back(page);
+            self.room_made(slot);
+            return Err(Room::FileFull);
+        }
         Ok(page)
     }
 

@@ -174,7 +174,8 @@ impl Commons {
             places.set_want();
             places.ask(index, offset, len, || {
                 let moves = places.moves();
-                let (barrier, end) = slot.write.end();
+                let (accepted, end) = slot.write.end();
+                let barrier = settled(slot, seen, accepted);
                 Wish { offset, len, moves, barrier, end }
             });
             self.post(slot, mail::FILL);
@@ -217,7 +218,13 @@ fn is_of_now(slot: &Slot, places: &Places, wish: &Wish, bytes: usize) -> bool {
         true => bytes > 0,
         false => bytes > 0 && wish.offset + bytes as u64 <= wish.end,
     };
-    !seen.has(flag::WRITE) || before || slot.write.accepted() == wish.barrier
+    !seen.has(flag::WRITE) || before || settled(slot, seen, slot.write.accepted()) == wish.barrier
+}
+
+/// The bytes that a read by offset waits for: what was accepted, or, of a file that failed, what got into it. A range that
+/// reaches beyond that is refused before it is asked for.
+fn settled(slot: &Slot, seen: Snapshot, accepted: u64) -> u64 {
+    if seen.has(flag::POISONED) { slot.written() } else { accepted }
 }
 
 impl Control {

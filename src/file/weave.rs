@@ -76,12 +76,13 @@ impl Weave {
     }
 
     fn add(&mut self, number: usize, page: *mut u8, start: u64, end: u64, last: bool) {
-        let from = self.taken[number];
-        debug_assert!(start <= from && from <= end, "the parts of a stripe follow one another");
+        // Bytes of the next page may have been woven in before this one arrived, if nothing was left to take of it.
+        let from = self.taken[number].min(end);
+        debug_assert!(start <= from, "the parts of a stripe follow one another");
         let part = Part { page, from: (from - start) as u32, len: (end - from) as u32, last };
         self.parts.push_back(part);
         self.end += end - from;
-        self.taken[number] = end;
+        self.taken[number] = self.taken[number].max(end);
     }
 
     /// Weaves in the pages that arrived, as far as they may be.
@@ -250,5 +251,31 @@ impl Control {
             |number, stripe| commons.hand_over_stripe(slot, number, stripe),
         );
         stripes.used().for_each(|(number, stripe)| weave.seen[number] = stripe.filled());
+    }
+}
+
+#[cfg(all(test, not(efio_loom)))]
+mod tests {
+    use super::*;
+    use crate::file::cell::Placement;
+
+    #[test]
+    fn a_page_that_arrives_after_bytes_of_the_next_one_were_woven_in_adds_nothing_and_goes_back() {
+        let mut memory = [0u8; 16];
+        let page = |at: usize, memory: &mut [u8]| memory[at..].as_mut_ptr();
+        let (first, second) = (page(0, &mut memory), page(8, &mut memory));
+        let mut weave = Weave::default();
+        // All of the first page was asked for and woven in; its thread hands it over and goes on in the second one, which is
+        // looked at before the first has arrived.
+        weave.add(3, first, 0, 8, false);
+        weave.add(3, second, 8, 12, false);
+        let placement = Placement { sequence: 3, base: 0, start: 0 };
+        weave.held_back.push_back(Sealed { page: first, len: 8, placement });
+        weave.take_pages();
+        assert_eq!((weave.taken[3], weave.end), (12, 12), "no byte is woven in twice");
+        let last = weave.parts.back().unwrap();
+        assert_eq!((last.page, last.len, last.last), (first, 0, true), "the page goes back");
+        weave.add(3, second, 8, 14, false);
+        assert_eq!(weave.end, 14);
     }
 }

@@ -241,8 +241,11 @@ impl WriteLend<'_> {
     }
 
     /// The room behind what is filled, with whatever is in it: for code that fills memory by its address.
-    /// [`assume_filled`](Self::assume_filled) then says how much.
+    /// [`assume_filled`](Self::assume_filled) then says how much. What [`zeroed`](Self::zeroed) gave there does not count as
+    /// the program's own any more.
     pub fn spare(&mut self) -> &mut [MaybeUninit<u8>] {
+        // The caller may leave anything there, uninitialised bytes too.
+        self.room.clean = self.room.filled;
         self.room.spare(usize::MAX)
     }
 
