@@ -318,7 +318,9 @@ impl Work for Shared {
     }
 
     fn has_work(&self) -> bool {
-        self.gate.queue().len() > 0 || self.gate.is_closed()
+        // The end wakes every thread by itself, and is looked for beside this. What a halt leaves is no work.
+        // ORDER: Acquire pairs with the store in `halt`.
+        self.gate.queue().len() > 0 && !self.halted.load(Ordering::Acquire)
     }
 
     fn woke(&self) {
