@@ -227,10 +227,10 @@ impl Control {
             Kind::Meta => {
                 self.busy.barrier = false;
                 self.drop_request(slot);
-                if self.poisoned {
-                    // The poison was told before; the request is answered all the same.
-                    commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
-                }
+                // Who asked is told, whether the file is poisoned by this or was before.
+                self.poison(error, slot, commons);
+                commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
+                return;
             }
             Kind::Close => self.closing().closed = true,
             Kind::Sync => {}

@@ -82,10 +82,12 @@ impl Commons {
         nowait: NowaitRead<'_>,
     ) -> Result<usize> {
         let seen = slot.state.load();
-        if let Some(error) = refusal(slot, seen, fd, caller)
-            && error.kind() != ErrorKind::Shutdown
-            && !(seen.phase() == Phase::Open && seen.has(flag::POISONED))
-        {
+        // What keeps the common offset where it is keeps nobody from reading elsewhere.
+        use ErrorKind::{Busy, NotPermitted, Stale, WouldBlock};
+        let of_the_call = |error: &Error| {
+            seen.phase() != Phase::Open || matches!(error.kind(), Busy | NotPermitted | Stale | WouldBlock)
+        };
+        if let Some(error) = refusal(slot, seen, fd, caller).filter(of_the_call) {
             return Err(self.refuse_read_unless_open(slot, error));
         }
         if offset.checked_add(into.len() as u64).is_none_or(|end| end > OFFSET_END) {

@@ -85,11 +85,33 @@ fn adopt(disk: &impl Disk, descriptor: OwnedFd, work: &OpenWork) -> Result<Opene
     })
 }
 
-/// Closes a handle that did not come to anything.
-fn drop_new<T>(disk: &impl Disk, new: Handle) -> impl Fn(Fault) -> Result<T, Fault> {
-    move |fault| {
-        let _ = disk.close(new);
-        Err(fault)
+/// A handle opened for a job, closed with it unless it has taken its place: also when the job panics.
+#[derive(Debug)]
+struct Fresh<'a, D: Disk> {
+    disk: &'a D,
+    handle: Option<Handle>,
+}
+
+impl<'a, D: Disk> Fresh<'a, D> {
+    fn new(disk: &'a D, handle: Handle) -> Self {
+        Self { disk, handle: Some(handle) }
+    }
+
+    /// Puts the file behind `old`.
+    fn replace(mut self, old: Handle, operation: Operation) -> Result<(), Fault> {
+        let Some(new) = self.handle else { return Ok(()) };
+        uninterrupted(|| self.disk.replace(old, new)).map_err(during(operation))?;
+        self.handle = None;
+        Ok(())
+    }
+}
+
+impl<D: Disk> Drop for Fresh<'_, D> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle {
+            // It came to nothing, and the job says why.
+            let _ = self.disk.close(handle);
+        }
     }
 }
 
@@ -101,12 +123,11 @@ fn reopen(
     owed: Option<&Name>,
 ) -> Result<Opened, Fault> {
     let opened = open::open(disk, work).map_err(|fault| Fault { operation: Operation::Reopen, ..fault })?;
-    let synced = if durable { sync(disk, handle, owed) } else { Ok(()) };
-    synced
-        .and_then(|()| {
-            uninterrupted(|| disk.replace(handle, opened.handle)).map_err(during(Operation::Reopen))
-        })
-        .or_else(drop_new(disk, opened.handle))?;
+    let fresh = Fresh::new(disk, opened.handle);
+    if durable {
+        sync(disk, handle, owed)?;
+    }
+    fresh.replace(handle, Operation::Reopen)?;
     Ok(Opened { handle, ..opened })
 }
 
@@ -120,14 +141,10 @@ fn recover(
 ) -> Result<Opened, Fault> {
     let failed = during(Operation::Recover);
     let new = again(disk, || disk.open_same(handle, work)).map_err(&failed)?;
-    let written = write_again(disk, new, work, pieces, size, owed);
-    let facts = written
-        .and_then(|()| again(disk, || disk.facts(new)).map_err(&failed))
-        .and_then(|facts| {
-            uninterrupted(|| disk.replace(handle, new)).map_err(&failed)?;
-            Ok(facts)
-        })
-        .or_else(drop_new(disk, new))?;
+    let fresh = Fresh::new(disk, new);
+    write_again(disk, new, work, pieces, size, owed)?;
+    let facts = again(disk, || disk.facts(new)).map_err(&failed)?;
+    fresh.replace(handle, Operation::Recover)?;
     let (device, nowait) = (facts.device, facts.nowait);
     Ok(Opened { handle, size: facts.stat.size, device, nowait, staged: None })
 }

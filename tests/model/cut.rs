@@ -87,9 +87,17 @@ impl World {
             let known = target.now.iter().chain(&target.older).any(fits) || new.is_some_and(whole);
             // An open that nobody has looked at may have made or cut the file.
             let fresh = unseen && bytes.is_empty();
+            // So may one by the name that the file has now, when the cut takes its renaming back.
+            let cut_by_new_name = bytes.is_empty()
+                && self.hands.iter().any(|hand| {
+                    let now = self.targets[hand.target].now;
+                    hand.truncate
+                        && hand.stream == usize::MAX
+                        && now.is_some_and(|now| target.older.contains(&now))
+                });
             let durable = target.now.map_or(0, |now| self.streams[now].durable);
             ensure!(
-                known || fresh,
+                known || fresh || cut_by_new_name,
                 "cut {seed}: {} holds {} bytes that it never held, or lacks some of the {durable} durable ones",
                 target.path,
                 bytes.len()

@@ -128,13 +128,20 @@ impl World {
         if self.hands[at].stream == usize::MAX {
             self.opened(at)?;
         }
-        let hand = self.remove_hand(at);
+        let mut hand = self.remove_hand(at);
         let Phase::Closing { publish, abort } = hand.phase else {
             return Err(format!("a file that nobody closed is closed: {:?}", last.error));
         };
         let no = last.error.clone().map(No::from);
         if let Some(no) = &no {
             ensure!(self.is_allowed(no), "a close tells of {no:?}");
+        }
+        if hand.asked == Some(Asked::Recover) && no != hand.poison {
+            // It was healed before the close, which masks the event of that.
+            (hand.poison, hand.sync_failed) = (None, false);
+            if std::mem::take(&mut hand.tainted_here) {
+                self.streams[hand.stream].tainted = false;
+            }
         }
         if let Some(first) = &hand.poison {
             ensure!(no.as_ref() == Some(first), "the first error was {first:?}, the close tells {no:?}");

@@ -303,6 +303,7 @@ fn unopened(number: u64, target: usize, options: OpenOptions) -> Hand {
         spare: false,
         doubled: false,
         syncs: VecDeque::new(),
+        more_syncs: 0,
         poison: None,
         synced: false,
         sync_failed: false,

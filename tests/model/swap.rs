@@ -69,8 +69,6 @@ impl World {
         if hand.phase != Phase::Open || hand.asked.is_some() {
             return Ok(());
         }
-        let progress = self.efio.ef_progress(hand.fd);
-        let vain = !hand.retains && progress.is_ok_and(|progress| progress.written > progress.durable);
         let answer = match hand.file.as_mut() {
             Some(file) => file.recover(),
             None => self.efio.ef_recover(hand.fd),
@@ -79,7 +77,7 @@ impl World {
         self.note(|| format!("recover #{} -> {answer:?}", self.hands[at].number));
         let hand = &mut self.hands[at];
         match answer {
-            Ok(()) => hand.asked = Some(Asked::Recover { vain }),
+            Ok(()) => hand.asked = Some(Asked::Recover),
             Err(No::Kind(ErrorKind::InvalidInput)) => {
                 ensure!(hand.poison.is_none(), "a file that failed has not failed: {:?}", hand.poison);
             }
@@ -93,11 +91,9 @@ impl World {
     pub fn healed(&mut self, at: usize, event: &Event) -> Result<bool, String> {
         let ready = event.readiness();
         let hand = &mut self.hands[at];
-        let Some(Asked::Recover { vain }) = hand.asked else { return Ok(false) };
-        if !ready.contains(Readiness::DONE | Readiness::RESUMED) {
+        if hand.asked != Some(Asked::Recover) || !ready.contains(Readiness::DONE | Readiness::RESUMED) {
             return Ok(false);
         }
-        ensure!(!vain, "a failed sync is healed without the bytes");
         hand.asked = None;
         let again = event.error().is_some_and(|error| error.operation() != efio::Operation::Recover);
         if again && !ready.contains(Readiness::STALLED) {
@@ -108,9 +104,9 @@ impl World {
             hand.syncs.clear();
             return Ok(true);
         }
-        let stream = &mut self.streams[hand.stream];
+        // It is, if all of it was retained, or lies in the page that is still open: cuts of power tell.
         if std::mem::take(&mut hand.tainted_here) {
-            stream.tainted = false;
+            self.streams[hand.stream].tainted = false;
         }
         hand.poison = None;
         hand.sync_failed = false;

@@ -69,18 +69,13 @@ pub enum Phase {
 /// The one request that can be under way.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
-    Truncate {
-        before: Vec<u8>,
-    },
+    Truncate { before: Vec<u8> },
     Extend,
     Reserve,
     Size,
     Lock,
     Reopen,
-    /// `vain`: something written was not durable, and nothing is retained.
-    Recover {
-        vain: bool,
-    },
+    Recover,
 }
 
 /// One open file as its user sees it.
@@ -117,6 +112,8 @@ pub struct Hand {
     pub spare: bool,
     pub doubled: bool,
     pub syncs: VecDeque<u64>,
+    /// Events of syncs that one event answered together, and that may still come.
+    pub more_syncs: usize,
     pub poison: Option<No>,
     pub synced: bool,
     pub sync_failed: bool,
