@@ -121,7 +121,6 @@ impl World {
         let number = self.numbers;
         Hand {
             waits: None,
-            retains,
             read,
             write: write || append,
             append,
@@ -296,7 +295,6 @@ fn unopened(number: u64, target: usize, options: OpenOptions) -> Hand {
         offset: 0,
         owed_read: false,
         read_at: None,
-        retains: false,
         tainted_here: false,
         owed_write: false,
         asked: None,

@@ -117,8 +117,6 @@ pub struct Hand {
     pub poison: Option<No>,
     pub synced: bool,
     pub sync_failed: bool,
-    /// What was written is kept until it is durable.
-    pub retains: bool,
     /// It is this file's failed sync after which it is not known what survives.
     pub tainted_here: bool,
     pub panicked: bool,
