@@ -68,9 +68,22 @@ fn reads_by_offset_and_in_sequence_see_what_was_accepted_before_them() {
     std::fs::write(&path, &bytes).unwrap();
     let fd = all.open(&path, &OpenOptions::new().read(true).write(true)).unwrap();
     // A sequential reader has a window ahead of itself when the bytes change.
-    let mut first = vec![0; 1000];
-    let count = all.read_some(fd, &mut first).unwrap();
-    assert!(first[..count] == bytes[..count]);
+    let mut count = 0;
+    while count < 5000 {
+        let mut piece = [0; 100];
+        let got = all.read_some(fd, &mut piece).unwrap();
+        assert!(piece[..got] == bytes[count..count + got]);
+        count += got;
+    }
+    write_at(&mut all, fd, b"in the window", 10_000).unwrap();
+    bytes[10_000..10_013].copy_from_slice(b"in the window");
+    let mut ahead = vec![0; 5013];
+    let mut got = 0;
+    while got < ahead.len() {
+        got += all.read_some(fd, &mut ahead[got..]).unwrap();
+    }
+    assert!(ahead == bytes[count..count + 5013], "the window shows what was there before");
+    count += 5013;
     for round in 0..40_u64 {
         let offset = (round as usize * 77_777) % (bytes.len() - 9000);
         let news = noise(100 + round, 5000);
