@@ -10,7 +10,7 @@ mod support;
 
 use std::time::Duration;
 
-use efio::{Efio, ErrorKind, Fd, OpenOptions, Operation, Readiness};
+use efio::{Durability, Efio, ErrorKind, Fd, OpenOptions, Operation, Readiness};
 use fuse::{Asked, Fate, Mounted};
 use support::{Loop, noise};
 
@@ -135,4 +135,25 @@ fn a_file_that_retains_goes_on_past_its_limit_by_syncs_of_its_own() {
     assert!(mounted.disk.count("file", Asked::Sync) > 0);
     assert!(all.close(fd).error().is_none());
     assert!(mounted.disk.contents("file") == bytes);
+}
+
+#[test]
+fn an_append_that_its_own_sync_failed_is_in_the_file_once() {
+    for retain in [false, true] {
+        let Some((mut all, mounted)) = stage() else { return };
+        mounted.disk.put("file", b"older\n".to_vec());
+        let options = OpenOptions::new().append(true).durability(Durability::EveryWrite);
+        let fd = all.open(mounted.path("file"), &options.retain_until_durable(retain)).unwrap();
+        // O_DSYNC: write(2) puts the bytes into the file, syncs, and tells the error of the sync.
+        mounted.disk.ordain("file", Asked::Sync, Fate::Fails(libc::EIO));
+        all.write(fd, b"line\n").unwrap();
+        all.until(fd, Readiness::ERROR);
+        mounted.disk.heal("file", Asked::Sync);
+        if all.efio.ef_recover(fd).is_ok() {
+            let event = all.until(fd, Readiness::DONE);
+            assert!(event.error().is_some(), "what was refused may be in the file: {event:?}");
+        }
+        assert!(all.close(fd).error().is_some());
+        assert_eq!(mounted.disk.contents("file"), b"older\nline\n");
+    }
 }

@@ -284,7 +284,8 @@ impl Control {
             errno::EIO => before.as_ref().map_or(0, |stall| stall.io_errors) + 1,
             _ => 0,
         };
-        let failing = full && self.setup.on_full == OnFull::Fail || io_errors >= IO_TRIES;
+        let in_doubt = fault.errno == errno::EIO && self.may_have_landed(slot);
+        let failing = full && self.setup.on_full == OnFull::Fail || io_errors >= IO_TRIES || in_doubt;
         if !passing || failing {
             self.flush.stall = None;
             slot.state.clear(flag::STALLED);

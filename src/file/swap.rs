@@ -144,6 +144,12 @@ impl Control {
         }
     }
 
+    /// A write that the disk refused may be in the file all the same: one through O_DSYNC tells the error of its sync too,
+    /// when its bytes are at the end of the file already. Once more would be twice.
+    pub(super) fn may_have_landed(&self, slot: &Slot) -> bool {
+        self.setup.append && slot.state.load().has(flag::EAGER)
+    }
+
     fn reopening(&mut self, handle: Handle, slot: &Slot) -> Option<HandleWork> {
         let to = slot.meta.new_name()?;
         let sync = slot.durable() < slot.written() || self.sync.metadata_changed || self.sync.name_owed;
@@ -166,8 +172,16 @@ impl Control {
             self.swap_refused(Some(error), slot, commons);
             return None;
         };
+        let doubt = slot.first_error().is_some_and(|error| error.operation() == Operation::Write);
+        let doubt = doubt && self.may_have_landed(slot);
+        if doubt && self.append_end().is_none() {
+            let note = "it is not known whether the bytes whose write failed are in the file";
+            let error = Error::noted(ErrorKind::Os, Operation::Recover, note).with_fd(slot.fd());
+            self.swap_refused(Some(error), slot, commons);
+            return None;
+        }
         let Pieces(list) = &pieces;
-        let size = self.append_end().filter(|_| !list.is_empty());
+        let size = self.append_end().filter(|_| doubt || !list.is_empty());
         let name = Name { beneath: None, path: std::ffi::CString::default() };
         let work = Box::new(self.open_work(slot, name));
         Some(HandleWork::Recover { handle, work, pieces, size, owed: self.owed_name() })

@@ -1,7 +1,7 @@
 //! The plan: what is copied where, and what is refused before a byte moves.
 
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -40,7 +40,12 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "efio: {}: {}", self.path.display(), self.reason)
+        // A name comes from whoever made the file: its control characters are not the terminal's to obey.
+        let words = format!("efio: {}: {}", self.path.display(), self.reason);
+        words.chars().try_for_each(|letter| match letter.is_control() {
+            true => write!(f, "{}", letter.escape_default()),
+            false => f.write_char(letter),
+        })
     }
 }
 
@@ -245,6 +250,12 @@ mod tests {
         assert_eq!(names(&plan.files), [to("a"), to("b/c/file")]);
         assert_eq!(names(&plan.links), [to("link")]);
         assert_eq!((plan.bytes, plan.faults.len()), (4, 0));
+    }
+
+    #[test]
+    fn a_hostile_name_stays_on_its_line() {
+        let fault = Fault::new(Path::new("a\n\u{1b}[2Jb"), "é is\rin the way");
+        assert_eq!(fault.to_string(), "efio: a\\n\\u{1b}[2Jb: é is\\rin the way");
     }
 
     #[test]

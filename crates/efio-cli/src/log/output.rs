@@ -175,6 +175,10 @@ impl Output {
             self.take_next(event);
             return;
         }
+        if Some(fd) != self.current && !self.closing.contains(&fd) {
+            // The end of one that never took over.
+            return;
+        }
         if let Some(error) = event.error() {
             if ready.is_stalled() {
                 self.say(format_args!("{error}; waiting until it goes on, nothing is lost"));
@@ -208,7 +212,11 @@ impl Output {
             }
             Some(error) => {
                 self.say(format_args!("not opened again, the old file goes on: {error}"));
-                self.next = None;
+                self.next_opened = false;
+                if let Some(next) = self.next.take() {
+                    // Refused by a file whose open failed: that is closed already.
+                    let _ = self.efio.ef_close(next);
+                }
             }
         }
     }
