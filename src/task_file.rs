@@ -292,7 +292,14 @@ impl TaskFile {
         {
             // The end is told once for each time it is met: it is not asked for again.
             Poll::Ready(Ok(true)) => Poll::Ready(Ok(&[])),
-            Poll::Ready(Ok(false)) => Poll::Ready(io::BufRead::fill_buf(self.file()?)),
+            Poll::Ready(Ok(false)) => match io::BufRead::fill_buf(self.file()?) {
+                // A truncate by the handle ended the view between the two.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    task.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                answer => Poll::Ready(answer),
+            },
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         }

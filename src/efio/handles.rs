@@ -40,7 +40,7 @@ impl Efio {
     /// Whether it is a regular file (or, by option, a block device) is looked at in the background, and that it was opened
     /// for what the options ask: for reading and writing, with O_APPEND exactly where `append` is chosen, with O_DSYNC for
     /// [`Durability::EveryWrite`](crate::Durability), and without O_DIRECT. O_CLOEXEC is set. Other descriptors of the same
-    /// opening share its flags and its locks; its offset is not used.
+    /// opening share its flags, its locks and its offset, which is not used here, but moved by appending writes.
     ///
     /// # Errors
     ///
