@@ -2,18 +2,18 @@
 //! close.
 //!
 //! The real places, and the real files in a small module. Checked: what was read before a write is not given out behind it;
-//! a refused reader gets an event and its bytes; a page by offset is written or never accepted when the file closes. The
-//! twins look for readers before they publish, leave word after their look, and let the cell go before the page is in
-//! the list.
+//! a refused reader gets an event and its bytes; a page by offset is written or never accepted when the file closes, and
+//! accepted before it is written. The twins look for readers before they publish, leave word after their look, let the
+//! cell go before the page is in the list, and list the page before it counts.
 
-use crate::config::OpenOptions;
+use crate::config::{OpenOptions, Order};
 use crate::error::Operation;
 use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::file::cell::{Cell, Placement};
 use crate::file::places::{Fetched, Places, Stand, Wish};
-use crate::file::state::{CloseStart, Phase, State};
-use crate::file::write::Caller;
+use crate::file::state::{CloseStart, Phase, State, mail};
+use crate::file::write::{Caller, WriteSide};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence, model, thread};
 use Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -172,9 +172,9 @@ fn closed(lists_first: bool) {
         }
         if lists_first {
             list.store(1, Relaxed);
-            cell.mark(Placement::default());
+            cell.leave_empty();
         } else {
-            cell.mark(Placement::default());
+            cell.leave_empty();
             list.store(1, Relaxed);
         }
         true
@@ -196,4 +196,60 @@ fn a_closer_that_finds_no_cell_in_use_finds_the_page() {
 #[should_panic(expected = "a page was left behind")]
 fn twin_that_lets_the_cell_go_first() {
     model(|| closed(false));
+}
+
+/// A page of 100 bytes is accepted and listed; the actor, which finds it in the list, writes it.
+fn counted(lists_first: bool) {
+    let shared = Arc::new((WriteSide::new(), AtomicU32::new(0)));
+    shared.0.reset(0, 4096, 0, Order::One);
+    let writer = shared.clone();
+    let writer = thread::spawn(move || {
+        let (write, listed) = &*writer;
+        assert!(write.cell(1).claim(0));
+        let behind = Placement { sequence: 1, base: 0, start: 100 };
+        if lists_first {
+            listed.store(100, Release);
+            write.advance(0, behind);
+        } else {
+            write.advance(0, behind);
+            listed.store(100, Release);
+        }
+        write.cell(1).leave_empty();
+    });
+    let (write, listed) = &*shared;
+    let written = u64::from(listed.load(Acquire));
+    assert!(written <= write.accepted(), "more is written than is accepted");
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_page_counts_as_accepted_before_it_is_written() {
+    model(|| counted(false));
+}
+
+#[test]
+#[should_panic(expected = "more is written than is accepted")]
+fn twin_that_lists_the_page_before_it_counts() {
+    model(|| counted(true));
+}
+
+#[test]
+fn a_write_by_offset_is_never_written_more_than_accepted() {
+    model(|| {
+        let module = Module::new();
+        let fd = module.open(&OpenOptions::new().write(true));
+        let writer = module.clone();
+        let writer = thread::spawn(move || writer.write_at(fd, b"by offset", 3));
+        let Some(slot) = module.commons().slot(fd) else { panic!("it is open") };
+        // As a sync of what was accepted would.
+        module.commons().post(slot, mail::FLUSH);
+        module.run();
+        assert!(slot.written() <= slot.write.accepted(), "more is written than is accepted");
+        assert!(writer.join().unwrap(), "nothing refuses it");
+        module.run();
+        assert!(module.commons().close(fd, 0, Operation::Close, Caller::Descriptor).is_ok());
+        module.run();
+        module.drain(&mut Seen::default());
+        module.assert_idle();
+    });
 }

@@ -157,7 +157,8 @@ fn open_cell(class: Class) -> Cell {
     let cell = Cell::new();
     cell.reset(LIFE, Placement::default());
     assert!(cell.claim(LIFE));
-    cell.open(page_word(1), class, placement(1), false);
+    cell.prepare(placement(1));
+    cell.open(page_word(1), class, false);
     cell
 }
 
@@ -191,8 +192,8 @@ fn flusher(look: fn(&WriteSide, u32) -> Quiet) {
     let open = |write: &WriteSide, number: u32| {
         let cell = write.cell(number);
         assert!(cell.claim(LIFE));
-        cell.open(page_word(number as usize), Class::Small, placement(number), false);
-        write.current.store(number, Release);
+        write.advance(number.wrapping_sub(1), placement(number));
+        cell.open(page_word(number as usize), Class::Small, false);
     };
     open(&shared.0, 1);
     let writer = shared.clone();
@@ -269,8 +270,8 @@ fn the_end_of_a_file_is_not_made_of_two_pages() {
                 let cell = writer.cell(number);
                 assert!(cell.claim(LIFE));
                 base += 10_000;
-                cell.open(page_word(1), Class::Small, Placement { sequence: number, base, start }, false);
-                writer.current.store(number, Release);
+                writer.advance(number - 1, Placement { sequence: number, base, start });
+                cell.open(page_word(1), Class::Small, false);
                 let granted = cell.reserve(LIFE, 100, WHOLE);
                 assert!(matches!(granted, Reserve::Granted { .. }));
                 assert_eq!((cell.commit(), cell.seal(LIFE)), (Completer::No, Some(Completer::Yes)));
@@ -320,7 +321,8 @@ impl Resized for Cell {
         }
         self.empty();
         assert!(self.claim(LIFE));
-        self.open(page_word(2), Class::Small, placement(3), false);
+        self.prepare(placement(3));
+        self.open(page_word(2), Class::Small, false);
         if Page::reserve(self).is_some() {
             let _ = Cell::commit(self);
         }

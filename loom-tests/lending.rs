@@ -147,7 +147,7 @@ impl Scene {
         let cell = Cell::new();
         cell.reset(LIFE, Placement::default());
         assert!(cell.claim(LIFE));
-        cell.open(std::ptr::without_provenance_mut(1 << 12), Class::Small, Placement::default(), false);
+        cell.open(std::ptr::without_provenance_mut(1 << 12), Class::Small, false);
         Self { cell, want: Want::new(), told: AtomicU32::new(0) }
     }
 

@@ -1,12 +1,15 @@
-//! The opener's claim against the close, and a refusal against the room that is made.
+//! The opener's claim against the close and against the slot's next file, and a refusal against the room that is made.
 //!
 //! With the real words of state, cells and wants. Checked: no page is open after the closer found both cells quiet, and
-//! a closer that found one in other hands is told; a refused writer gets one event, or finds the room. The twins look
-//! before they claim, and look before they leave word.
+//! a closer that found one in other hands is told; an opener that is held up leaves the number of the open page alone in
+//! the file that has the slot next; a refused writer gets one event, or finds the room. The twins look before they claim,
+//! let the cell go before they store its number, and look before they leave word.
 
+use crate::config::Order;
 use crate::fd::Fd;
 use crate::file::cell::{Cell, Completer, Placement};
 use crate::file::state::{CloseStart, Phase, State, Want, want};
+use crate::file::write::WriteSide;
 use crate::page::Class;
 use crate::sync::{Arc, AtomicU32, Ordering, model, thread};
 use Ordering::{AcqRel, Relaxed};
@@ -49,7 +52,7 @@ impl File {
             return;
         }
         if early || !looks_before && may(self) {
-            next.open(PAGE, Class::Small, Placement::default(), false);
+            next.open(PAGE, Class::Small, false);
         } else {
             next.undo(self.fd.generation());
         }
@@ -111,6 +114,88 @@ fn twin_that_looks_before_it_claims() {
 #[should_panic(expected = "the closer waits for ever")]
 fn twin_that_leaves_word_after_its_look() {
     model(|| close(Fault::LeavesWordAfterTheLook));
+}
+
+/// A file whose second page is opened while it closes; its slot is another file's then, which opens its first.
+struct Reused {
+    state: State,
+    write: WriteSide,
+    want: Want,
+}
+
+impl Reused {
+    fn begin(&self) -> Fd {
+        let fd = Fd::new(0, self.state.begin(Phase::Opening, 0));
+        self.write.reset(fd.generation(), Class::Large.bytes(), 0, Order::One);
+        assert!(self.state.opened(0));
+        fd
+    }
+
+    fn open_second(&self, fd: Fd, lets_go_first: bool) {
+        let next = self.write.cell(2);
+        if !next.claim(fd.generation()) {
+            return;
+        }
+        let seen = self.state.set(0);
+        if !seen.is(fd) || seen.phase() != Phase::Open {
+            next.undo(fd.generation());
+        } else if lets_go_first {
+            next.prepare(Placement::default());
+            next.open(PAGE, Class::Small, false);
+            self.write.current.store(2, Ordering::Release);
+        } else {
+            self.write.advance(1, Placement::default());
+            next.open(PAGE, Class::Small, false);
+        }
+        self.want.take(want::SHUT);
+    }
+
+    fn shut(&self, fd: Fd) -> bool {
+        self.want.set(want::SHUT);
+        let mut quiet = true;
+        for cell in &self.write.cells {
+            if cell.seal(fd.generation()) == Some(Completer::Yes) {
+                cell.empty();
+            }
+            quiet &= cell.load().is_empty();
+        }
+        quiet
+    }
+}
+
+fn reused(lets_go_first: bool) {
+    let file = Arc::new(Reused { state: State::new(), write: WriteSide::new(), want: Want::new() });
+    let fd = file.begin();
+    assert!(file.write.cell(1).claim(fd.generation()));
+    file.write.advance(0, Placement::default());
+    file.write.cell(1).leave_empty();
+    let opener = file.clone();
+    let opener = thread::spawn(move || opener.open_second(fd, lets_go_first));
+    assert!(file.state.close(fd, 0, false) == CloseStart::Begun);
+    if !file.shut(fd) {
+        // It is told, as the models above have it.
+        return opener.join().unwrap();
+    }
+    file.state.finish(0);
+    file.state.free();
+    let next = file.begin();
+    assert!(file.write.cell(1).claim(next.generation()));
+    file.write.advance(0, Placement::default());
+    file.write.cell(1).open(PAGE, Class::Small, false);
+    opener.join().unwrap();
+    let current = file.write.current();
+    assert!(file.write.cell(current).load().takes_writes(), "page {current} is not the open one");
+}
+
+#[test]
+fn an_opener_that_is_held_up_leaves_the_next_file_alone() {
+    model(|| reused(false));
+}
+
+#[test]
+#[should_panic(expected = "page 2 is not the open one")]
+fn twin_that_lets_the_cell_go_before_it_stores_the_number() {
+    model(|| reused(true));
 }
 
 /// A writer that is refused and one that makes room, of which only the want word is the real one; as in `Patience`:

@@ -14,7 +14,8 @@
 //!   being handed over, and nothing else.
 //! - The one who brings the writers of a sealed cell to 0 is its *completer* and takes the page out; the one who seals
 //!   a cell without writers is it at once. So there is exactly one.
-//! - OPENING is a right of one thread: it fills in the plain fields, then publishes them by OPEN.
+//! - OPENING is a right of one thread: it fills in the plain fields, then publishes them by OPEN. Until then no close can
+//!   end, so the slot stays this file's.
 //! - LENT gives the room above the position to one caller, who alone changes the word until it gives the room back. What
 //!   lies below stands still meanwhile, so the flusher goes on. (The bit is OPENING's: a page is never being opened twice.)
 //! - The position stays in the word after completion: the next opener reads from it where this page ended.
@@ -87,6 +88,11 @@ impl Word {
     /// Is the open page of an owning `File`.
     pub(crate) const fn is_owners(self) -> bool {
         self.is_open() && self.0 & OWNER != 0
+    }
+
+    /// Somebody is setting the cell up.
+    pub(crate) const fn is_opening(self) -> bool {
+        !self.is_open() && self.0 & OPENING != 0
     }
 
     pub(crate) const fn is_empty(self) -> bool {
@@ -352,25 +358,31 @@ impl Cell {
         }
     }
 
-    /// OPENING → EMPTY at position 0 with another placement: where the next page is to begin (a seek).
-    pub(crate) fn mark(&self, placement: Placement) {
+    /// Under OPENING: where the bytes of this cell begin. From here on it stands at position 0, so that it may become
+    /// `current`; `open` or `leave_empty` follows.
+    pub(crate) fn prepare(&self, placement: Placement) {
         self.place(placement);
+        // ORDER: Release publishes the placement with the position; no one else changes the word under OPENING.
+        self.word.store(Word::empty(self.load().generation(), 0).0 | OPENING, Ordering::Release);
+    }
+
+    /// OPENING → EMPTY, as prepared: the next page begins there (a seek).
+    pub(crate) fn leave_empty(&self) {
         // ORDER: Release publishes the placement to the next opener; no one else changes the word under OPENING.
         self.word.store(Word::empty(self.load().generation(), 0).0, Ordering::Release);
     }
 
-    /// OPENING → OPEN with a page.
-    pub(crate) fn open(&self, page: *mut u8, class: Class, placement: Placement, owner: bool) {
-        self.open_as(page, class, placement, if owner { OWNER } else { 0 });
+    /// OPENING → OPEN with a page, as prepared.
+    pub(crate) fn open(&self, page: *mut u8, class: Class, owner: bool) {
+        self.open_as(page, class, if owner { OWNER } else { 0 });
     }
 
     /// OPENING → OPEN with a page whose room is the opener's own until it gives it back.
-    pub(crate) fn open_lent(&self, page: *mut u8, class: Class, placement: Placement) {
-        self.open_as(page, class, placement, LENT);
+    pub(crate) fn open_lent(&self, page: *mut u8, class: Class) {
+        self.open_as(page, class, LENT);
     }
 
-    fn open_as(&self, page: *mut u8, class: Class, placement: Placement, flags: u64) {
-        self.place(placement);
+    fn open_as(&self, page: *mut u8, class: Class, flags: u64) {
         // ORDER: Relaxed: published by the Release below.
         self.page.store(page, Ordering::Relaxed);
         // ORDER: Relaxed: as above.

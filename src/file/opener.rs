@@ -1,12 +1,13 @@
 //! The opener: the one thread that sets up a file's next page, or moves the place where it will begin.
 //!
 //! OPENING on the cell after `current` is a right of one thread, held for some hundred nanoseconds and never across
-//! anything that waits. Whoever finds it taken looks again for a moment, then leaves word in `want` and is told.
+//! anything that waits. Whoever finds it taken looks again for a moment, then leaves word in `want` and is told. The
+//! opener moves `current` on before it lets the cell go: until then no close can end, so the slot stays its file's.
 
 use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::page::{Class, Page};
-use crate::sync::{Ordering, spin_loop};
+use crate::sync::spin_loop;
 
 use super::Slot;
 use super::cell::{Cell, Placement, Word};
@@ -151,12 +152,16 @@ impl Commons {
         current: u32,
         caller: Caller,
     ) -> Result<(&'a Cell, Word), Room> {
-        // Seen before the claim: one that is given back tells the refused, who would try again all the while.
-        if slot.write.cell(current).load().is_lent() {
-            return Err(Room::Lent);
-        }
         let next = slot.write.cell(current.wrapping_add(1));
         let refused = || if slot.write.current() == current { Room::Contended } else { Room::Again };
+        // Seen before the claim: one that is given back tells the refused, who would try again all the while.
+        let last = slot.write.cell(current).load();
+        if last.is_lent() {
+            return Err(Room::Lent);
+        }
+        if last.is_opening() {
+            return Err(refused());
+        }
         if !next.claim(fd.generation()) {
             return Err(refused());
         }
@@ -166,6 +171,7 @@ impl Commons {
         let may = refusal(slot, seen, fd, caller).is_none()
             && slot.write.current() == current
             && !before.takes_writes()
+            && !before.is_opening()
             && !before.is_owners()
             && !before.is_lent();
         if may {
@@ -217,17 +223,16 @@ impl Commons {
             slot.write.scatter(placement.start);
             slot.moved();
         }
-        let class = page.class();
-        if lend {
-            next.open_lent(page.into_raw(), class, placement);
-        } else {
-            next.open(page.into_raw(), class, placement, caller == Caller::Owner);
-        }
-        // ORDER: Release publishes the open cell; pairs with `WriteSide::current`.
-        slot.write.current.store(current.wrapping_add(1), Ordering::Release);
+        slot.write.advance(current, placement);
         if moved {
             // Once more: between the two a read by offset may have been asked for with the old place in mind.
             slot.moved();
+        }
+        let class = page.class();
+        if lend {
+            next.open_lent(page.into_raw(), class);
+        } else {
+            next.open(page.into_raw(), class, caller == Caller::Owner);
         }
         self.room_made(slot);
         if lend { Room::Yours } else { Room::Again }
@@ -329,13 +334,12 @@ impl Commons {
             slot.write.scatter(last.start + end);
             slot.moved();
         }
-        next.mark(Placement { sequence: last.sequence, base, start: last.start + end });
-        // ORDER: Release publishes the marked cell; pairs with `WriteSide::current`.
-        slot.write.current.store(current.wrapping_add(1), Ordering::Release);
+        slot.write.advance(current, Placement { sequence: last.sequence, base, start: last.start + end });
         if moved {
-            // Once more, as in `open_next`.
+            // Once more, as in `open_page`.
             slot.moved();
         }
+        next.leave_empty();
         self.room_made(slot);
         Ok(())
     }

@@ -133,8 +133,18 @@ impl WriteSide {
     }
 
     pub(crate) fn current(&self) -> u32 {
-        // ORDER: Acquire pairs with the Release store in `open_next`: the cell of `current` is set up.
+        // ORDER: Acquire pairs with the Release store in `advance`: the cell of `current` says where its bytes begin.
         self.current.load(Ordering::Acquire)
+    }
+
+    /// The opener of the cell after `current`: where the bytes of that cell begin, and then its number. While the cell is
+    /// claimed the slot stays this file's. An opener that let the cell go first might be held up, and store the number
+    /// into the file that has the slot next.
+    pub(crate) fn advance(&self, current: u32, placement: Placement) {
+        let next = current.wrapping_add(1);
+        self.cell(next).prepare(placement);
+        // ORDER: Release publishes the prepared cell; pairs with `current`.
+        self.current.store(next, Ordering::Release);
     }
 
     #[inline]

@@ -212,19 +212,20 @@ impl Commons {
         let placement = Placement { sequence, base: offset, start };
         let end = start + filled.len as u64;
         let len = filled.len as u32;
-        let index = self.notes.write(Sealed { page: filled.page.into_raw(), len, placement });
-        // Before the cell is let go: a close that finds no cell in use finds the page in the list.
-        let _ = slot.write.sealed.push(&self.notes, index);
         slot.write.scatter(end);
-        next.mark(Placement { sequence, base: last.base + position, start: end });
-        // ORDER: Release publishes the marked cell; pairs with `WriteSide::current`.
-        slot.write.current.store(current.wrapping_add(1), Ordering::Release);
-        self.turn_over(slot);
+        // Accepted, then listed: the actor never writes more than is accepted.
+        slot.write.advance(current, Placement { sequence, base: last.base + position, start: end });
+        let index = self.notes.write(Sealed { page: filled.page.into_raw(), len, placement });
+        let _ = slot.write.sealed.push(&self.notes, index);
         if slot.state.load().has(flag::READ) {
             // What was read ahead may be of before; and so may what was read for an offset.
             slot.state.set(flag::STALE_WINDOW);
             slot.overwritten(offset, u64::from(len));
         }
+        // The cell goes last: a close that finds no cell in use finds the page in the list, and the slot is another
+        // file's no sooner.
+        next.leave_empty();
+        self.turn_over(slot);
         self.post(slot, mail::PAGE);
         self.note_dirty(slot);
         Ok(len as usize)
