@@ -162,3 +162,27 @@ fn a_locked_range_is_refused_to_another_until_its_bytes_are_written_and_it_is_un
     assert!(done(&mut all, mine).error().is_none(), "a closed file keeps no lock");
     all.close(mine);
 }
+
+#[cfg(feature = "sim")]
+#[test]
+fn a_sync_after_a_reopening_makes_the_new_name_durable_whatever_folder_the_old_one_was_in() {
+    let sim = efio::sim::Sim::new(1);
+    sim.put("/old/other", b"");
+    sim.put("/new/other", b"");
+    let efio = efio::Efio::builder().sim(&sim).build().unwrap();
+    let dir = efio.dir("/old").unwrap();
+    let fd = efio.ef_open_at(&dir, "log", &efio::OpenOptions::new().append(true).create(true)).unwrap();
+    while efio.step() {}
+    efio.ef_write(fd, b"yesterday").unwrap();
+    efio.ef_reopen(fd, "/new/log").unwrap();
+    while efio.step() {}
+    efio.ef_write(fd, b"today").unwrap();
+    efio.ef_sync(fd).unwrap();
+    while efio.step() {}
+    assert_eq!(efio.ef_progress(fd).unwrap().durable, 14);
+    for seed in 0..50 {
+        let left = sim.power_cut(seed);
+        assert_eq!(left.get(&b"/old/log"[..]).map(Vec::as_slice), Some(&b"yesterday"[..]));
+        assert_eq!(left.get(&b"/new/log"[..]).map(Vec::as_slice), Some(&b"today"[..]));
+    }
+}

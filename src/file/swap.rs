@@ -228,6 +228,7 @@ impl Control {
         slot.set_size(opened.size);
         slot.set_durable(slot.written());
         self.sync.name_owed = false;
+        self.name = None;
         self.sync.metadata_changed = false;
         self.release_retained(slot, commons);
         self.set_append_end(opened.size);
