@@ -155,8 +155,13 @@ impl Module {
     /// As `Efio::ef_open`.
     pub(super) fn open(&self, path: &str, options: &OpenOptions) -> Result<Fd, crate::Error> {
         let Ok(text) = CString::new(path) else { panic!("a name") };
-        let fd =
-            self.commons().open(Name { beneath: None, path: text }, path.into(), options, DEFAULT_INBOX)?;
+        let fd = self.commons().open(
+            Name { beneath: None, path: text },
+            path.into(),
+            options,
+            DEFAULT_INBOX,
+            None,
+        )?;
         self.engine.end_if_late(fd);
         Ok(fd)
     }

@@ -63,13 +63,10 @@ impl File {
     /// let path = std::env::temp_dir().join(format!("efio-lend-own-{}", std::process::id()));
     /// std::fs::write(&path, b"bytes")?;
     /// let mut file = Efio::new()?.open(&path, &OpenOptions::new().read(true))?;
-    /// let lend = loop {
-    ///     match file.lend_read() {
-    ///         Ok(_) => break file.lend_read()?,
-    ///         Err(error) if error.is_would_block() => std::thread::yield_now(),
-    ///         Err(error) => return Err(error.into()),
-    ///     }
-    /// };
+    /// while file.lend_read().is_err_and(|error| error.is_would_block()) {
+    ///     std::thread::yield_now();
+    /// }
+    /// let lend = file.lend_read()?; // what was found stays until it is consumed
     /// assert_eq!(lend.bytes(), b"bytes");
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
