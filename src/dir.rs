@@ -30,11 +30,13 @@ pub use entries::{DirEntry, Entries, EntryIter, FileKind};
 /// let efio = efio::Efio::new()?;
 /// let root = efio.dir("/proc")?;
 /// let fd = efio.ef_open_at(&root, "../etc/passwd", &efio::OpenOptions::new().read(true))?;
-/// let mut events = efio::Events::with_capacity(4);
-/// efio.wait(&mut events, None)?;
-/// let event = events.iter().next().unwrap();
-/// assert!(event.fd() == fd && event.readiness().is_closed(), "a failed open ends with its event");
-/// assert!(event.error().is_some_and(|error| error.raw_os_error().is_some()));
+/// let error = loop {
+///     match efio.ef_open_status(fd) {
+///         Err(error) if error.is_would_block() => std::thread::yield_now(),
+///         answer => break answer.unwrap_err(),
+///     }
+/// };
+/// assert!(error.raw_os_error().is_some());
 /// # Ok::<(), efio::Error>(())
 /// ```
 #[derive(Clone)]

@@ -142,10 +142,11 @@ impl Commons {
             Phase::Opening => Err(Error::would_block(Operation::Open, fd)),
             Phase::Open => Ok(()),
             Phase::Closed if seen.has(flag::FAILED) => {
-                let error = slot.first_error();
-                let answer = slot.pending.take_closed(fd.generation());
-                let mine = self.settle(slot, answer);
-                Err(error.filter(|_| mine).unwrap_or_else(stale))
+                match self.take_closed(slot, fd) {
+                    // Its event is on the way.
+                    None => Err(Error::would_block(Operation::Open, fd)),
+                    Some(answer) => answer.and_then(|()| Err(stale())),
+                }
             }
             _ => Err(stale()),
         }
