@@ -253,3 +253,29 @@ fn a_write_by_offset_is_never_written_more_than_accepted() {
         module.assert_idle();
     });
 }
+
+/// Somebody is at work with the cell that a page by offset needs: who is refused for that is told when it is free, not by
+/// the page that it gives back itself.
+#[test]
+fn a_refused_write_by_offset_does_not_tell_itself() {
+    model(|| {
+        let module = Module::new();
+        let fd = module.open(&OpenOptions::new().write(true));
+        let Some(slot) = module.commons().slot(fd) else { panic!("it is open") };
+        let next = slot.write.cell(slot.write.current().wrapping_add(1));
+        assert!(next.claim(fd.generation()));
+        assert!(!module.write_at(fd, b"by offset", 3), "there is no cell for it");
+        let mut seen = Seen::default();
+        module.drain(&mut seen);
+        assert_eq!(seen.count(Readiness::WRITABLE), 0, "told before anything changed");
+        next.undo(fd.generation());
+        module.commons().turn_over(slot);
+        module.drain(&mut seen);
+        assert_eq!(seen.count(Readiness::WRITABLE), 1, "never told");
+        assert!(module.write_at(fd, b"by offset", 3));
+        assert!(module.commons().close(fd, 0, Operation::Close, Caller::Descriptor).is_ok());
+        module.run();
+        module.drain(&mut seen);
+        module.assert_idle();
+    });
+}

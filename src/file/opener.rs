@@ -116,6 +116,14 @@ impl Commons {
         self.tell_refused(slot, want::WRITE);
     }
 
+    /// Tells those who wait for room alone. The caller, which gives up a page that it did not get to use, may itself have
+    /// left word that it waits for a cell, which is no freer now.
+    pub(crate) fn page_given_up(&self, slot: &Slot) {
+        if slot.want.take(want::WRITE) != 0 {
+            self.raise(slot, Readiness::WRITABLE.bits());
+        }
+    }
+
     /// Tells those who were refused only because a cell was in other hands. There is no more room than before, so those
     /// who wait for that stay: a refused writer that gives the cell back would else tell itself.
     pub(crate) fn turn_over(&self, slot: &Slot) {

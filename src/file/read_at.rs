@@ -173,7 +173,6 @@ impl Commons {
         }
         if let Some(index) = vacant {
             let len = into.len().min(Class::Large.bytes()) as u32;
-            places.set_want();
             places.ask(index, offset, len, || {
                 let moves = places.moves();
                 let (accepted, end) = slot.write.end();
@@ -181,6 +180,12 @@ impl Commons {
                 Wish { offset, len, moves, barrier, end }
             });
             self.post(slot, mail::FILL);
+            // Word is left once the place is asked for: the bytes of another one, come before, would have taken it along. Then
+            // a second look, as these may have come already.
+            places.set_want();
+            if matches!(places.stand(index), Stand::Done { .. }) && places.take_want() {
+                self.raise(slot, Readiness::READABLE.bits());
+            }
         }
         Err(Error::would_block(Operation::Read, fd))
     }

@@ -177,7 +177,7 @@ impl Commons {
     fn drop_filled(&self, slot: &Slot, filled: Filled) {
         slot.write.let_go(&filled.page);
         self.page_back(filled.page);
-        self.room_made(slot);
+        self.page_given_up(slot);
     }
 
     /// Seals the open page, the owner's too; gives the number of its cell.
