@@ -263,3 +263,21 @@ fn a_full_disk_makes_standard_input_wait_and_loses_nothing() {
     );
     assert!(fs::read_to_string(small.0.path().join("file")).unwrap() == expected);
 }
+
+#[test]
+fn a_signal_ends_it_also_while_the_disk_stays_full_and_what_is_lost_is_told() {
+    let Some(small) = Small::mount() else { return };
+    let (child, mut input) = log(small.0.path(), &["--memory", "4M", "--flush-interval", "0.02", "file"]);
+    let lines: String = (0..800_000).map(|number| format!("line {number}\n")).collect();
+    // Ends by a broken pipe.
+    let writer = thread::spawn(move || input.write_all(lines.as_bytes()).is_err());
+    until("a full disk", || {
+        fs::metadata(small.0.path().join("file")).is_ok_and(|file| file.len() >= 1_000_000)
+    });
+    assert!(!writer.is_finished(), "11 MB are more than the disk, the memory and the pipe hold");
+    signal(&child, Signal::SIGTERM);
+    let output = child.wait_with_output().unwrap();
+    assert!(writer.join().unwrap(), "nobody was left to take the rest");
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    assert!(words(&output).contains("not taken by the file in time"), "{}", words(&output));
+}

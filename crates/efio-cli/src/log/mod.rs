@@ -13,7 +13,7 @@ mod input;
 mod output;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use efio::Efio;
 use mio::{Interest, Poll, Token};
@@ -81,6 +81,8 @@ struct Logger {
     scratch: Box<[u8]>,
     /// Nothing more is read once so many bytes more have come; by a signal.
     left: Option<usize>,
+    /// Since the first signal: when what the file still refuses is given up.
+    until: Option<Instant>,
 }
 
 impl Logger {
@@ -102,6 +104,7 @@ impl Logger {
             whole: 0,
             scratch: vec![0; PIECE].into_boxed_slice(),
             left: None,
+            until: None,
         })
     }
 
@@ -116,7 +119,9 @@ impl Logger {
             if self.output.is_closed() {
                 return Ok(());
             }
-            match self.poll.poll(&mut edges, (more && !done).then_some(Duration::ZERO)) {
+            let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+            let timeout = if more && !done { Some(Duration::ZERO) } else { left.filter(|_| !done) };
+            match self.poll.poll(&mut edges, timeout) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                     return Err(failure("the poll", error));
                 }
@@ -124,13 +129,23 @@ impl Logger {
             }
             for edge in &edges {
                 match edge.token() {
-                    SIGNALS if self.asked.take() => self.left = Some(LEFT_IN_PIPE),
+                    SIGNALS if self.asked.take() && self.until.is_none() => {
+                        self.left = Some(LEFT_IN_PIPE);
+                        self.until = Some(Instant::now() + CLOSE_DEADLINE);
+                    }
                     HANG_UP if self.hang_up.pending().count() > 0 => self.output.reopen(),
                     INPUT => self.input.wake(),
                     _ => {}
                 }
             }
             self.output.take_news(&mut self.news)?;
+            if !done && self.until.is_some_and(|until| until <= Instant::now()) {
+                say_error(&format!(
+                    "efio: {} bytes were read and not taken by the file in time",
+                    self.held.len()
+                ));
+                self.output.fail();
+            }
         }
     }
 
