@@ -36,21 +36,20 @@
 //!
 //! # Speed
 //!
-//! `cargo bench --bench queues` prints these tables. Each row here is of one run, the rows of several, on two cores that
-//! other programs shared: single figures stand for little (the first row came out between 0.83 and 1.02). 1.00 is the
-//! best rival of the row.
+//! `cargo bench --bench queues` prints these tables. All rows are of one run on two processors that had nothing else to
+//! do; from run to run a row moves by a quarter. 1.00 is the best rival of the row.
 //!
 //! | threads | ours | rivals |
 //! | --- | --- | --- |
-//! | 1 to 1, a value at a time | [`spsc::channel`] 0.90 | rtrb 1.00, [`ArrayQueue`][1] 0.22, concurrent-queue 0.22, flume 0.16 |
-//! | 1 to 1, 64 at a time | [`spsc::channel`] 1.36 | (rtrb, a value at a time, 1.00) |
-//! | 1 to 1, no bound | [`mpsc::channel`] 1.76 | `SegQueue` 1.00, flume 1.00, std 0.90, crossbeam-channel 0.87 |
-//! | 2 to 1, no bound | [`mpsc::channel`] 1.83 | `SegQueue` 1.00, crossbeam-channel 0.94, flume 0.86, std 0.79 |
-//! | 4 to 1, no bound | [`mpsc::channel`] 1.39 | flume 1.00, concurrent-queue 0.99, `SegQueue` 0.93, std 0.78 |
-//! | 1 to 1, shared | [`Mpmc`] 0.80, [`Gate`] 0.78, [`Lanes`] 0.61, [`Tickets`] 0.60, [`Stack`] 0.45 | concurrent-queue 1.00, [`ArrayQueue`][1] 0.70, flume 0.49 |
-//! | 2 to 2, shared | [`Mpmc`] 1.05, [`Tickets`] 0.91, [`Lanes`] 0.61, [`Stack`] 0.59, [`Gate`] 0.56 | concurrent-queue 1.00, flume 0.92, crossbeam-channel 0.90, [`ArrayQueue`][1] 0.89 |
-//! | 4 to 4, shared | [`Mpmc`] 1.03, [`Tickets`] 0.95, [`Lanes`] 0.77, [`Gate`] 0.63, [`Stack`] 0.63 | concurrent-queue 1.00, crossbeam-channel 0.99, [`ArrayQueue`][1] 0.97, flume 0.76 |
-//! | 64 KiB there and back | [`chunked::stream`] 1.62 (376 GB/s) | crossbeam-channel of `Vec` 1.00 |
+//! | 1 to 1, a value at a time | [`spsc::channel`] 0.84 | rtrb 1.00, [`ArrayQueue`][1] 0.18, concurrent-queue 0.17, flume 0.03 |
+//! | 1 to 1, 64 at a time | [`spsc::channel`] 1.92 | (rtrb, a value at a time, 1.00) |
+//! | 1 to 1, no bound | [`mpsc::channel`] 2.03 | concurrent-queue 1.00, `SegQueue` 0.95, std 0.92, crossbeam-channel 0.87 |
+//! | 2 to 1, no bound | [`mpsc::channel`] 1.35 | `SegQueue` 1.00, concurrent-queue 0.90, crossbeam-channel 0.89, std 0.65 |
+//! | 4 to 1, no bound | [`mpsc::channel`] 0.61 | `SegQueue` 1.00, crossbeam-channel 0.91, concurrent-queue 0.86, std 0.60 |
+//! | 1 to 1, shared | [`Lanes`] 0.99, [`Mpmc`] 0.74, [`Tickets`] 0.69, [`Gate`] 0.21, [`Stack`] 0.09 | crossbeam-channel 1.00, concurrent-queue 0.85, [`ArrayQueue`][1] 0.76 |
+//! | 2 to 2, shared | [`Mpmc`] 0.77, [`Tickets`] 0.74, [`Lanes`] 0.35, [`Gate`] 0.08, [`Stack`] 0.06 | crossbeam-channel 1.00, [`ArrayQueue`][1] 0.90, concurrent-queue 0.77 |
+//! | 4 to 4, shared | [`Mpmc`] 1.12, [`Tickets`] 0.92, [`Lanes`] 0.19, [`Gate`] 0.10, [`Stack`] 0.09 | concurrent-queue 1.00, crossbeam-channel 0.95, [`ArrayQueue`][1] 0.69 |
+//! | 64 KiB there and back | [`chunked::stream`] 0.68 (263 GB/s) | crossbeam-channel of `Vec` 1.00 |
 //!
 //! [`Mpmc`] is that [`ArrayQueue`][1]; what differs between the two is the run.
 //!
