@@ -54,9 +54,7 @@
 //! | 4 workers | 4,096 places 0.54, no bound 1.08 (11.7 M) | threadpool 1.00, rayon 0.44 |
 //! | there and back, 2 workers | [`Pool::submit_with`] and [`Task::wait`] 1.28 | threadpool with a channel 1.00, rayon 0.87 |
 //!
-//! What a submission costs is the door of the queue (it counts itself in and out, so that a close loses nothing) and the
-//! look whether somebody sleeps; the bounded queue's two ends share more lines than the unbounded one's. With threads
-//! that share processors a row moves by half from run to run.
+//! With threads that share processors a row moves by half from run to run.
 
 mod builder;
 mod closure;
