@@ -250,3 +250,24 @@ fn a_file_of_proc_whose_size_is_zero_is_read_to_its_end() {
         assert!(all.close(fd).error().is_none());
     }
 }
+
+#[test]
+fn a_failed_open_tells_its_own_error_however_early_it_is_asked() {
+    let efio = Efio::new().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    let fd = efio.ef_open("/proc/none", &OpenOptions::new().read(true)).unwrap();
+                    let error = loop {
+                        match efio.ef_open_status(fd) {
+                            Err(error) if error.is_would_block() => std::hint::spin_loop(),
+                            answer => break answer.unwrap_err(),
+                        }
+                    };
+                    assert_eq!(error.raw_os_error(), Some(2), "{error:?}");
+                }
+            });
+        }
+    });
+}
