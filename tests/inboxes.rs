@@ -8,20 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use efio::sim::{Sim, SimOptions};
 use efio::{Efio, ErrorKind, Event, Events, Fd, Inbox, OpenOptions, Readiness, Wake};
-
-fn simulated() -> (Sim, Efio) {
-    // Nothing is in the page cache, so that each first read is refused.
-    let options = SimOptions { nowait_per_mille: 0, ..SimOptions::default() };
-    let sim = Sim::with_options(7, options);
-    let efio = Efio::builder().sim(&sim).build().unwrap();
-    (sim, efio)
-}
-
-fn run(efio: &Efio) {
-    while efio.step() {}
-}
+use support::{run, simulated};
 
 /// What an inbox has, of each file.
 fn take(inbox: &Inbox) -> Vec<(Fd, Readiness)> {
@@ -195,7 +183,7 @@ fn an_inbox_of_another_module_is_refused() {
 
 #[test]
 fn answers_that_are_asked_for_use_up_no_place_in_an_inbox_that_nobody_drains() {
-    let sim = Sim::new(7);
+    let sim = efio::sim::Sim::new(7);
     let efio = Efio::builder().sim(&sim).files_limit(100).build().unwrap();
     let inbox = efio.new_inbox(Wake::function(|| ())).unwrap();
     let efio = efio.with_inbox(&inbox).unwrap();

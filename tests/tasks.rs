@@ -2,14 +2,17 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use efio::sim::{FaultRule, Sim, SimOptions};
+use efio::sim::FaultRule;
 use efio::{Efio, ErrorKind, Events, Fd, Interest, OpenOptions, Operation, Readiness};
+use support::{run, simulated};
 
 /// Counts how often it was woken.
 #[derive(Default)]
@@ -30,18 +33,6 @@ impl Count {
 fn task() -> (Arc<Count>, Waker) {
     let count = Arc::new(Count::default());
     (Arc::clone(&count), count.into())
-}
-
-/// A disk whose page cache is empty, so that each first read is refused.
-fn simulated() -> (Sim, Efio) {
-    let options = SimOptions { nowait_per_mille: 0, ..SimOptions::default() };
-    let sim = Sim::with_options(7, options);
-    let efio = Efio::builder().sim(&sim).build().unwrap();
-    (sim, efio)
-}
-
-fn run(efio: &Efio) {
-    while efio.step() {}
 }
 
 fn events(efio: &Efio) -> Vec<(Fd, Readiness)> {

@@ -155,3 +155,18 @@ impl Loop {
         self.until(fd, Readiness::CLOSED)
     }
 }
+
+/// A module on a simulated disk whose page cache is empty, so that each first read is refused.
+#[cfg(feature = "sim")]
+pub fn simulated() -> (efio::sim::Sim, Efio) {
+    let options = efio::sim::SimOptions { nowait_per_mille: 0, ..Default::default() };
+    let sim = efio::sim::Sim::with_options(7, options);
+    let efio = Efio::builder().sim(&sim).build().unwrap();
+    (sim, efio)
+}
+
+/// Steps a simulated module until nothing is left to do.
+#[cfg(feature = "sim")]
+pub fn run(efio: &Efio) {
+    while efio.step() {}
+}
