@@ -143,7 +143,7 @@ impl Module {
             Work::Write { place, from, .. } => {
                 let at = match place {
                     Place::At(offset) => offset as usize,
-                    Place::End => disk.len(),
+                    Place::End | Place::SyncedEnd => disk.len(),
                 };
                 let size = disk.len().max(at + from.bytes());
                 disk.resize(size, 0);

@@ -172,6 +172,9 @@ pub(crate) enum Place {
     At(u64),
     /// At the end of the file, wherever that is when the kernel writes (O_APPEND).
     End,
+    /// The same through a descriptor that syncs each write (O_DSYNC): its error may come from the sync, when the bytes are
+    /// in the file already.
+    SyncedEnd,
 }
 
 /// Metadata of a name.
@@ -282,11 +285,13 @@ pub(crate) struct Fault {
     pub(crate) errno: i32,
     /// What is wrong, where the errno alone does not say it.
     pub(crate) note: &'static str,
+    /// Of a write at the end: its bytes may be in the file all the same, so once more would be twice.
+    pub(crate) in_doubt: bool,
 }
 
 impl Fault {
     pub(crate) const fn new(operation: Operation, errno: i32) -> Self {
-        Self { operation, errno, note: "" }
+        Self { operation, errno, note: "", in_doubt: false }
     }
 }
 

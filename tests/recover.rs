@@ -139,13 +139,15 @@ fn a_file_that_retains_goes_on_past_its_limit_by_syncs_of_its_own() {
 
 #[test]
 fn an_append_that_its_own_sync_failed_is_in_the_file_once() {
-    for retain in [false, true] {
+    for (retain, errno) in
+        [(false, libc::EIO), (true, libc::EIO), (false, libc::ENOSPC), (true, libc::EDQUOT)]
+    {
         let Some((mut all, mounted)) = stage() else { return };
         mounted.disk.put("file", b"older\n".to_vec());
         let options = OpenOptions::new().append(true).durability(Durability::EveryWrite);
         let fd = all.open(mounted.path("file"), &options.retain_until_durable(retain)).unwrap();
         // O_DSYNC: write(2) puts the bytes into the file, syncs, and tells the error of the sync.
-        mounted.disk.ordain("file", Asked::Sync, Fate::Fails(libc::EIO));
+        mounted.disk.ordain("file", Asked::Sync, Fate::Fails(errno));
         all.write(fd, b"line\n").unwrap();
         all.until(fd, Readiness::ERROR);
         mounted.disk.heal("file", Asked::Sync);
@@ -156,4 +158,44 @@ fn an_append_that_its_own_sync_failed_is_in_the_file_once() {
         assert!(all.close(fd).error().is_some());
         assert_eq!(mounted.disk.contents("file"), b"older\nline\n");
     }
+}
+
+#[test]
+fn a_file_that_was_preallocated_past_its_end_is_recovered() {
+    let Some((mut all, mounted)) = stage() else { return };
+    let fd = all.open(mounted.path("file"), &retaining().append(true)).unwrap();
+    all.write(fd, b"before").unwrap();
+    while all.efio.ef_progress(fd).unwrap().written < 6 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    all.efio.ef_preallocate(fd, 0, 100, false).unwrap();
+    let done = all.until(fd, Readiness::DONE);
+    if done.error().is_some_and(|error| error.raw_os_error() == Some(libc::EOPNOTSUPP)) {
+        support::skip("this file system reserves no room");
+        return;
+    }
+    assert!(done.error().is_none(), "{done:?}");
+    all.write(fd, b"behind").unwrap();
+    fail_and_forget(&mut all, &mounted, fd, 100);
+    all.efio.ef_recover(fd).unwrap();
+    let done = all.until(fd, Readiness::DONE);
+    assert!(done.error().is_none(), "{done:?}");
+    assert!(all.close(fd).error().is_none());
+    let expected = [&b"before"[..], &[0; 94], b"behind"].concat();
+    assert!(mounted.disk.contents("file") == expected, "no byte is written again at another place");
+}
+
+#[test]
+fn a_healthy_file_is_not_recovered_even_if_it_was_asked_for_early() {
+    let Some((mut all, mounted)) = stage() else { return };
+    let fd = all.efio.ef_open(mounted.path("file"), &retaining()).unwrap();
+    let early = all.efio.ef_recover(fd);
+    let error = match early {
+        Ok(()) => all.until(fd, Readiness::DONE).error().cloned().unwrap(),
+        Err(error) => error,
+    };
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::InvalidInput, Operation::Recover));
+    all.write(fd, b"sound").unwrap();
+    assert!(all.close(fd).error().is_none());
+    assert_eq!(mounted.disk.contents("file"), b"sound");
 }

@@ -165,7 +165,7 @@ impl Control {
         self.flush.in_flight = bytes;
         self.flush.in_flight_at = base;
         self.busy.write = true;
-        let place = if self.setup.append { Place::End } else { Place::At(base) };
+        let place = if self.setup.append { end_of(slot) } else { Place::At(base) };
         out.job(slot, self.device, Kind::Write, Work::Write { handle, place, from });
     }
 
@@ -231,7 +231,7 @@ impl Control {
         let written = slot.written() + step_bytes;
         // Seen by whoever sees the bytes counted as written.
         slot.set_size(match self.setup.append {
-            true => slot.size() + bytes as u64,
+            true => slot.size() + step_bytes,
             false => slot.size().max(self.flush.in_flight_at + bytes as u64),
         });
         if let Some(mut weave) = weave_of(slot) {
@@ -284,8 +284,7 @@ impl Control {
             errno::EIO => before.as_ref().map_or(0, |stall| stall.io_errors) + 1,
             _ => 0,
         };
-        let in_doubt = fault.errno == errno::EIO && self.may_have_landed(slot);
-        let failing = full && self.setup.on_full == OnFull::Fail || io_errors >= IO_TRIES || in_doubt;
+        let failing = full && self.setup.on_full == OnFull::Fail || io_errors >= IO_TRIES || fault.in_doubt;
         if !passing || failing {
             self.flush.stall = None;
             slot.state.clear(flag::STALLED);
@@ -293,8 +292,8 @@ impl Control {
             self.poison_by(fault, offset, slot, commons);
             return;
         }
-        let wait_ns =
-            before.as_ref().map_or(RETRY_FIRST_NS, |stall| (stall.wait_ns * 2).min(RETRY_LONGEST_NS));
+        let longer = |stall: &Stall| (stall.wait_ns * 2).min(RETRY_LONGEST_NS);
+        let wait_ns = before.as_deref().map_or(RETRY_FIRST_NS, longer);
         let retry_at_ns = out.now_ns.saturating_add(wait_ns);
         self.flush.stall = Some(Box::new(Stall { retry_at_ns, wait_ns, io_errors }));
         out.look_again(slot, retry_at_ns);
@@ -312,8 +311,7 @@ impl Control {
     fn first_unwritten(&self, slot: &Slot) -> Option<u64> {
         if self.setup.append {
             return None;
-        }
-        if slot.write.stripes().is_some() {
+        } else if slot.write.stripes().is_some() {
             return Some(slot.written());
         }
         let number = self.flush.next;
@@ -396,6 +394,10 @@ impl Control {
 /// How far `number` lies ahead of `next`; numbers wrap.
 const fn distance(next: u32, number: u32) -> u32 {
     number.wrapping_sub(next)
+}
+
+fn end_of(slot: &Slot) -> Place {
+    if slot.state.load().has(flag::EAGER) { Place::SyncedEnd } else { Place::End }
 }
 
 /// Seals a page that is never quiet, so that its writers end. False: it is lent meanwhile, and cannot be.

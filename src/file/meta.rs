@@ -236,6 +236,16 @@ impl Control {
         slot.meta.done();
     }
 
+    /// It changes where the file ends, and the writes before it must not be taken for writes behind it.
+    fn moves_end(&self, asked: Asked) -> bool {
+        match asked {
+            Asked::Truncate { .. } => true,
+            // Of what is retained for an append file only the distance from the end is known.
+            Asked::Preallocate { keep_size, .. } => !keep_size && self.append_end().is_some(),
+            _ => false,
+        }
+    }
+
     /// Begins the request, if its turn has come.
     pub(super) fn drive_meta(&mut self, slot: &Slot, commons: &Commons, out: &mut Polled) {
         let Some(handle) = self.handle.filter(|_| !self.busy.meta) else { return };
@@ -248,7 +258,7 @@ impl Control {
             return;
         }
         let work = match asked {
-            Asked::Truncate { .. } if self.poisoned => {
+            _ if self.poisoned && self.moves_end(asked) => {
                 Self::request_done(slot);
                 commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
                 return;
@@ -257,7 +267,8 @@ impl Control {
                 self.write_first(barrier, slot, commons, out);
                 return;
             }
-            Asked::Truncate { .. } if self.keeps_back(slot) => return,
+            Asked::Preallocate { .. } if self.moves_end(asked) && self.busy.write => return,
+            _ if self.moves_end(asked) && self.keeps_back(slot) => return,
             Asked::Truncate { size } => Work::Truncate { handle, size },
             Asked::Preallocate { offset, bytes, keep_size } => {
                 Work::Preallocate { handle, offset, bytes, keep_size }
@@ -287,7 +298,8 @@ impl Control {
             }
         };
         self.busy.meta = true;
-        self.busy.barrier = !matches!(asked, Asked::Preallocate { .. } | Asked::Stat | Asked::Lock(_));
+        let beside_writes = matches!(asked, Asked::Preallocate { .. } | Asked::Stat | Asked::Lock(_));
+        self.busy.barrier = !beside_writes || self.moves_end(asked);
         out.job(slot, self.device, Kind::Meta, work);
     }
 
@@ -341,6 +353,9 @@ impl Control {
                 self.sync.metadata_changed = true;
                 if !keep_size {
                     slot.set_size(slot.size().max(offset + bytes));
+                    if let Some(end) = self.append_end() {
+                        self.set_append_end(end.max(offset + bytes));
+                    }
                 }
             }
             (Ok(_), Some(Asked::Stat | Asked::Reopen | Asked::Recover) | None) => {}

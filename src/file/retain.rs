@@ -91,7 +91,7 @@ impl Control {
         }
     }
 
-    /// A truncate of a file that retains comes behind a sync: what is kept never lies beyond it.
+    /// What moves the end of a file that retains comes behind a sync: what is kept never lies beyond it.
     pub(super) fn keeps_back(&mut self, slot: &Slot) -> bool {
         // A file that is being closed is not recovered any more.
         let open = slot.state.load().phase() == Phase::Open;

@@ -24,6 +24,8 @@ use super::meta::{Asked, place_of};
 use super::open::DEFAULT_OPEN;
 use super::state::{Phase, flag};
 
+const HEALTHY_NOTE: &str = "the file has not failed, so there is nothing to recover";
+
 /// Where a reopened file lies.
 #[derive(Clone, Debug)]
 pub(crate) struct NewName {
@@ -71,8 +73,7 @@ impl Commons {
     pub(crate) fn ask_recover(&self, fd: Fd, owner: bool) -> Result<()> {
         let seen = self.slot(fd).map(|slot| slot.state.load()).filter(|seen| seen.is(fd));
         if seen.is_some_and(|seen| seen.phase() == Phase::Open && !seen.has(flag::POISONED)) {
-            let note = "the file has not failed, so there is nothing to recover";
-            return Err(Error::noted(ErrorKind::InvalidInput, Operation::Recover, note).with_fd(fd));
+            return Err(Error::noted(ErrorKind::InvalidInput, Operation::Recover, HEALTHY_NOTE).with_fd(fd));
         }
         self.ask(fd, Asked::Recover, Operation::Recover, owner)
     }
@@ -158,6 +159,12 @@ impl Control {
     }
 
     fn recovering(&mut self, handle: Handle, slot: &Slot, commons: &Commons) -> Option<HandleWork> {
+        if !self.poisoned {
+            // Asked for while it was being opened, or before the one that healed it.
+            let error = Error::noted(ErrorKind::InvalidInput, Operation::Recover, HEALTHY_NOTE);
+            self.swap_refused(Some(error.with_fd(slot.fd())), slot, commons);
+            return None;
+        }
         let panicked = slot.first_error().filter(|error| error.kind() == ErrorKind::Panicked);
         if panicked.is_some() {
             self.swap_refused(panicked, slot, commons);

@@ -222,9 +222,11 @@ pub(crate) fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slice
     while bytes < total {
         let rest = from.after(bytes);
         let here = match place {
-            Place::End => Some(Place::End),
+            Place::End | Place::SyncedEnd => Some(place),
             Place::At(offset) => offset.checked_add(bytes as u64).map(Place::At),
         };
+        let size = || again(disk, || disk.facts(handle)).ok().map(|facts| facts.stat.size);
+        let before = if place == Place::SyncedEnd { size() } else { None };
         let answer = match here {
             Some(here) => again(disk, || disk.write(handle, &rest, here)),
             None => Err(libc::EFBIG),
@@ -241,7 +243,11 @@ pub(crate) fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slice
                 empty = 0;
                 continue;
             }
-            Err(errno) => Fault::new(Operation::Write, errno),
+            Err(errno) => {
+                // What another process appended meanwhile looks the same. Then it stays in doubt, which loses nothing in silence.
+                let in_doubt = place == Place::SyncedEnd && (before.is_none() || before != size());
+                Fault { in_doubt, ..Fault::new(Operation::Write, errno) }
+            }
         };
         return Outcome::Written { bytes, fault: Some(fault) };
     }

@@ -69,7 +69,7 @@ pub(crate) fn run_handle(work: HandleWork, disk: &impl Disk) -> Outcome {
 
 fn adopt(disk: &impl Disk, descriptor: OwnedFd, work: &OpenWork) -> Result<Opened, Fault> {
     let (handle, flags) = disk.adopt(descriptor).map_err(during(Operation::Open))?;
-    let refuse = |errno, note| Err(Fault { operation: Operation::Open, errno, note });
+    let refuse = |errno, note| Err(Fault { note, ..Fault::new(Operation::Open, errno) });
     let checked = if work.read && !flags.read || (work.write || work.append) && !flags.write {
         refuse(libc::EBADF, ACCESS_NOTE)
     } else if flags.write && work.append != flags.append && (work.write || work.append) {
@@ -161,7 +161,7 @@ fn write_again(
     if let Some(size) = size {
         let now = again(disk, || disk.facts(new)).map_err(&failed)?.stat.size;
         if now != size {
-            return Err(Fault { operation: Operation::Recover, errno: libc::EBUSY, note: OTHERS_NOTE });
+            return Err(Fault { note: OTHERS_NOTE, ..Fault::new(Operation::Recover, libc::EBUSY) });
         }
     }
     for (offset, slice) in &pieces.0 {

@@ -70,7 +70,7 @@ impl Shape {
             Self::Link => (libc::ELOOP, ODD_NOTE),
             Self::Odd => (libc::EINVAL, ODD_NOTE),
         };
-        Some(Fault { operation: Operation::Open, errno, note })
+        Some(Fault { note, ..Fault::new(Operation::Open, errno) })
     }
 }
 

@@ -148,7 +148,7 @@ pub(super) fn write(descriptor: i32, from: &Slices, place: Place) -> Answer<usiz
             count(unsafe { pwritev(descriptor, list.as_ptr(), used, offset) })
         }
         // SAFETY: as above.
-        Place::End => count(unsafe { libc::writev(descriptor, list.as_ptr(), used) }),
+        Place::End | Place::SyncedEnd => count(unsafe { libc::writev(descriptor, list.as_ptr(), used) }),
     }
 }
 
@@ -203,9 +203,14 @@ pub(super) fn metadata_at(folder: i32, path: &CStr, flags: i32) -> Answer<Metada
 
 /// The size of a block device, which its metadata does not tell.
 pub(super) fn end_offset(descriptor: i32) -> Answer<u64> {
-    // SAFETY: takes numbers only. The descriptor's own offset is used by no one: all else is by offset or append.
+    // SAFETY: takes numbers only, as below.
+    let offset = unsafe { lseek(descriptor, 0, libc::SEEK_CUR) };
+    let offset = if offset < 0 { return Err(errno()) } else { offset };
+    // SAFETY: as above.
     let end = unsafe { lseek(descriptor, 0, libc::SEEK_END) };
-    u64::try_from(end).map_err(|_| errno())
+    let end = u64::try_from(end).map_err(|_| errno())?;
+    // SAFETY: as above. Calls here are by offset or append; but an adopted descriptor may be shared with who does otherwise.
+    if unsafe { lseek(descriptor, offset, libc::SEEK_SET) } < 0 { Err(errno()) } else { Ok(end) }
 }
 
 /// The number by which the kernel knows the kind of file system.

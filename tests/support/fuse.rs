@@ -277,6 +277,24 @@ impl Filesystem for Disk {
         });
     }
 
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let end = (offset + length) as usize;
+        if let Some(node) = self.0.lock().unwrap().nodes.get_mut(place(ino)) {
+            let size = if mode == 0 { node.data.len().max(end) } else { node.data.len() };
+            node.data.resize(size, 0);
+        }
+        reply.ok();
+    }
+
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         self.meet(ino, Asked::Sync, move |_, refused| finish(refused, reply));
     }
