@@ -14,7 +14,8 @@
 //!
 //! Invariants:
 //! - A page is on one stack or in one [`Page`]; who has the `Page` has the memory, until `put`.
-//! - What is on a stack has been written once (zeroes), so a page's bytes are never uninitialised.
+//! - The region begins as zeroes, and what is on a stack has been touched, so taking and filling a page
+//!   never waits for the system to find memory.
 //! - A block belongs to one class, or to none; only the holder of the `blocks` lock changes that, and
 //!   only while every page of the block is in that thread's hands.
 //! - Floor pages lie below the `floor` granule and are on no other stack: the reserve cannot be eaten
@@ -23,8 +24,8 @@
 #![allow(unsafe_code, reason = "pages are parts of one region of raw memory")]
 
 use crate::queue::{IndexStack, Links};
+use crate::sync::region::Region;
 use crate::sync::{AtomicU32, AtomicUsize, CachePadded, Mutex, Ordering, lock, zeroed};
-use std::alloc::{Layout, alloc, dealloc};
 use std::io;
 use std::ptr::NonNull;
 
@@ -210,8 +211,9 @@ const FLOOR_LOW_WATER: u32 = if cfg!(efio_loom) { 1 } else { 64 };
 
 /// The bounded pool of pages; see the head of this file.
 pub(crate) struct Pool {
-    region: NonNull<u8>,
-    layout: Layout,
+    region: Region,
+    /// Bytes of the region.
+    limit: usize,
     granules: Granules,
     shelves: [CachePadded<Shelf>; FLOOR_SHELF + 1],
     /// The first granule that is not the floor's.
@@ -224,12 +226,6 @@ pub(crate) struct Pool {
     uncut_floor: AtomicU32,
     blocks: Mutex<Blocks>,
 }
-
-// SAFETY: the region is reached through pages only, each the sole right to its part; everything
-// else in the pool is atomic or behind its mutex.
-unsafe impl Send for Pool {}
-// SAFETY: as for `Send`.
-unsafe impl Sync for Pool {}
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -267,13 +263,11 @@ impl Pool {
         let floor = granules / FLOOR_SHARE;
         let links = zeroed::array(granules as usize).ok_or_else(refused)?;
         let blocks = Blocks::new(granules, floor).ok_or_else(refused)?;
-        let layout = Layout::from_size_align(count * block_bytes, REGION_ALIGNMENT)
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        // SAFETY: the size of the layout is not zero: `count` is not.
-        let region = NonNull::new(unsafe { alloc(layout) }).ok_or_else(refused)?;
+        let limit = count * block_bytes;
+        let region = Region::new(limit, REGION_ALIGNMENT).ok_or_else(refused)?;
         let pool = Self {
             region,
-            layout,
+            limit,
             granules: Granules(links),
             shelves: std::array::from_fn(|_| {
                 CachePadded::new(Shelf { stack: IndexStack::new(), free: AtomicU32::new(0) })
@@ -332,9 +326,9 @@ impl Pool {
 
     /// Puts a page back, on top: the next take of its class gets it while it is warm.
     pub(crate) fn put(&self, page: Page) {
-        let offset = page.memory.addr().get().wrapping_sub(self.region.addr().get());
+        let offset = page.memory.addr().get().wrapping_sub(self.region.start().addr().get());
         let index = (offset / GRANULE) as u32;
-        debug_assert!(offset < self.layout.size(), "a page of another pool");
+        debug_assert!(offset < self.limit, "a page of another pool");
         debug_assert_eq!(page.floor, index < self.floor);
         // ORDER: Relaxed; a count for `bytes_in_use`; pairs with the fetch_add in `take_from`.
         self.in_use.fetch_sub(page.capacity(), Ordering::Relaxed);
@@ -389,12 +383,12 @@ impl Pool {
 
     /// The first byte of the region, for side arrays that know a page by its place in it.
     pub(crate) fn base(&self) -> *mut u8 {
-        self.region.as_ptr()
+        self.region.start().as_ptr()
     }
 
     /// Bytes of all pages there can be, the floor included.
     pub(crate) fn bytes_limit(&self) -> usize {
-        self.layout.size()
+        self.limit
     }
 
     /// Whether a refill would find memory for pages of `class` that was never cut, or was gathered.
@@ -439,15 +433,7 @@ impl Pool {
 
     fn memory_of(&self, index: u32) -> NonNull<u8> {
         // SAFETY: every index on a stack is a granule of the region (kept by `cut`, `cut_floor`).
-        unsafe { self.region.add(index as usize * GRANULE) }
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        // SAFETY: the region was allocated with this layout in `new`; pages do not outlive the pool
-        // (a page's memory may be used while the pool lives, see `Page::as_ptr`).
-        unsafe { dealloc(self.region.as_ptr(), self.layout) };
+        unsafe { self.region.start().add(index as usize * GRANULE) }
     }
 }
 

@@ -4,11 +4,9 @@
 //! pages of one class. Everything in this file runs under the lock on [`Blocks`], on engine threads
 //! and in `Pool::new`.
 
-#![allow(unsafe_code, reason = "writes zeroes into memory that no page covers yet")]
+#![allow(unsafe_code, reason = "touches memory that no page covers yet")]
 
-use super::{
-    BLOCK, Class, FLOOR_LOW_WATER, FLOOR_SHELF, GRANULE, Granules, Pool, Shelf, failed_bit, low_bit,
-};
+use super::{BLOCK, Class, FLOOR_LOW_WATER, FLOOR_SHELF, Granules, Pool, Shelf, failed_bit, low_bit};
 use crate::queue::Links;
 use crate::sync::Ordering;
 
@@ -194,11 +192,13 @@ impl Pool {
         chosen
     }
 
-    /// Writes zeroes over granules that no page covers: their memory is there from now on.
+    /// Writes a zero into each of granules that no page covers: their memory is there from now on. The rest of them is
+    /// zero as the region came.
     fn touch(&self, first: u32, granules: u32) {
-        let memory = self.memory_of(first);
-        // SAFETY: the granules lie in the region and belong to no page (kept by the lock on `Blocks`,
-        // from whose uncut part the caller took them).
-        unsafe { memory.write_bytes(0, granules as usize * GRANULE) };
+        for granule in first..first + granules {
+            // SAFETY: the granule lies in the region and belongs to no page (kept by the lock on `Blocks`,
+            // from whose uncut part the caller took it).
+            unsafe { self.memory_of(granule).write_volatile(0) };
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! and that comparison and the going to sleep are one step with respect to a wake. It may also
 //! return for no reason (a signal, a stray wake), so every caller looks at its word again.
 //!
-//! Linux has the system call (this file and `fence` are the second door to libc, beside `sys/`).
+//! Linux has the system call (this file, `fence` and `region` are the second door to libc, beside `sys/`).
 //! Other systems get a small table of mutexes and condition variables, found by the word's
 //! address; two words may share an entry, which costs stray wakes and nothing else. Under loom one
 //! mutex and one condition variable stand in for the kernel; they end with the model's main thread, so

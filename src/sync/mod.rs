@@ -74,6 +74,7 @@ mod poison;
 mod prefetch;
 #[cfg(all(feature = "lock_api", not(efio_loom)))]
 mod raw;
+pub(crate) mod region;
 mod rwlock;
 mod seats;
 #[cfg(any(feature = "zerocopy", efio_loom))]

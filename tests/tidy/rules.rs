@@ -26,7 +26,7 @@ const DOORS: [(&str, &[&str]); 15] = [
     ("std::sync::atomic", &["src/sync/"]),
     ("core::sync::atomic", &["src/sync/"]),
     ("crossbeam_queue", &["src/queue/"]),
-    ("libc", &["src/sys/", "src/sync/futex.rs", "src/sync/fence.rs"]),
+    ("libc", &["src/sys/", "src/sync/futex.rs", "src/sync/fence.rs", "src/sync/region.rs"]),
     ("nix", &["src/sys/", "src/sync/futex.rs", "src/sync/fence.rs"]),
     ("io_uring", &["src/sys/"]),
     ("log", &["src/file/journal.rs"]),

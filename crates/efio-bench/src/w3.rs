@@ -182,11 +182,14 @@ fn ours(paths: &[PathBuf], pieces: usize, piece: &[u8]) -> Outcome<Run> {
     uploads.fds.iter().try_for_each(|fd| ours.efio.ef_sync(*fd))?;
     let (mut written_s, mut synced) = (0.0, 0);
     while synced < UPLOADS {
-        tick.sleep(inbox.as_raw_fd());
         if written_s == 0.0 {
+            tick.sleep(inbox.as_raw_fd());
             tick.look();
+            ours.efio.events(&mut events)?;
+        } else {
+            // The tick is not watched any more, as for the peers.
+            inbox.wait(&mut events, None)?;
         }
-        ours.efio.events(&mut events)?;
         synced += events.iter().filter(|event| event.readiness().is_synced()).count();
         let progress = |fd: &Fd| ours.efio.ef_progress(*fd).is_ok_and(|progress| progress.written == total);
         if written_s == 0.0 && uploads.fds.iter().all(progress) {

@@ -1,0 +1,97 @@
+//! One large run of zeroed memory, in huge pages where the system has them, that costs memory only where it is used.
+//!
+//! A page of the system costs a fault of about a microsecond when it is first written, and a place in the processor's
+//! table of addresses while it is used. A huge page costs one of each for 512 of them, so a pool whose pages are copied
+//! through all day asks for those (`madvise`, where a system grants them on request). Refused, all works the same.
+//!
+//! Asked of the system itself and not of the allocator, which may write the zeroes at once where it has to.
+
+#![allow(unsafe_code, reason = "mapped memory; its rights are handed on by its user")]
+
+use std::ptr::NonNull;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Region {
+    mapped: NonNull<u8>,
+    mapped_bytes: usize,
+    start: NonNull<u8>,
+}
+
+impl Region {
+    /// `bytes` of zeroes whose first address is a multiple of `alignment`, a power of two. `None`: refused.
+    pub(crate) fn new(bytes: usize, alignment: usize) -> Option<Self> {
+        debug_assert!(alignment.is_power_of_two() && bytes > 0);
+        let mapped_bytes = bytes.checked_add(alignment)?;
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+        // SAFETY: a new mapping at an address of the system's choice touches no memory that is in use.
+        let mapped =
+            unsafe { libc::mmap(std::ptr::null_mut(), mapped_bytes, access, kind | NO_RESERVE, -1, 0) };
+        if mapped == libc::MAP_FAILED {
+            return None;
+        }
+        let mapped = NonNull::new(mapped.cast::<u8>())?;
+        let ahead = mapped.addr().get().next_multiple_of(alignment) - mapped.addr().get();
+        // SAFETY: less than `alignment` ahead, and so many bytes more than `bytes` are mapped.
+        let start = unsafe { mapped.add(ahead) };
+        prefer_huge_pages(start, bytes);
+        Some(Self { mapped, mapped_bytes, start })
+    }
+
+    /// Its first byte; good for the bytes asked for, while the region lives.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length, and unmapped once; who uses the memory keeps the region alive.
+        unsafe { libc::munmap(self.mapped.as_ptr().cast(), self.mapped_bytes) };
+    }
+}
+
+// SAFETY: a region only gives out its address.
+unsafe impl Send for Region {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Region {}
+
+/// Address space that is not used is not charged for, where the system can tell.
+#[cfg(target_os = "linux")]
+const NO_RESERVE: libc::c_int = libc::MAP_NORESERVE;
+#[cfg(not(target_os = "linux"))]
+const NO_RESERVE: libc::c_int = 0;
+
+#[cfg(all(target_os = "linux", not(miri)))]
+fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
+    // SAFETY: advice changes no byte; the range is mapped.
+    let _ = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn prefer_huge_pages(_start: NonNull<u8>, _bytes: usize) {}
+
+#[cfg(all(test, not(efio_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_aligned_and_zero_to_its_last_byte() {
+        let (bytes, alignment) = ((5 << 20) + 4096, 2 << 20);
+        let region = Region::new(bytes, alignment).unwrap();
+        assert_eq!(region.start().addr().get() % alignment, 0);
+        for at in (0..bytes).step_by(4096).chain([bytes - 1]) {
+            // SAFETY: within the region, which nobody else knows.
+            unsafe {
+                assert_eq!(region.start().add(at).read(), 0);
+                region.start().add(at).write(1);
+            }
+        }
+    }
+
+    #[test]
+    fn an_impossible_length_is_refused() {
+        assert!(Region::new(usize::MAX / 2, 2 << 20).is_none());
+        assert!(Region::new(usize::MAX, 2 << 20).is_none());
+    }
+}
