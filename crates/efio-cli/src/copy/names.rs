@@ -12,6 +12,9 @@ use crate::cli::Cp;
 use crate::copy::attributes::MODE;
 use crate::copy::plan::{Entry, Fault};
 
+/// Names tried for a link that is to replace something.
+const HIDDEN_TRIES: u32 = 1_000;
+
 /// The engine, asked one thing at a time: for before and after the files.
 pub struct Names<'a> {
     pub efio: &'a Efio,
@@ -68,13 +71,28 @@ impl Names<'_> {
             self.done(entry, PathCall::symlink(&says, &entry.rel))?;
             return self.keep_times(entry);
         }
-        let hidden = entry.rel.with_file_name(format!(".efio-link-{}", std::process::id()));
-        self.done(entry, PathCall::symlink(&says, &hidden))?;
+        let hidden = self.hidden_link(entry, &says)?;
         self.done(entry, PathCall::rename(&hidden, &entry.rel)).inspect_err(|_| {
             // The rename's own error is the one that counts.
             let _ = self.ask(&PathCall::unlink(&hidden).beneath(self.root));
         })?;
         self.keep_times(entry)
+    }
+
+    /// A link under a name that nobody else uses, beside its place. A copy that was killed may have left one.
+    fn hidden_link(&self, entry: &Entry, says: &Path) -> Result<PathBuf, Fault> {
+        let mut tries = 0;
+        loop {
+            let name = format!(".efio-link-{}-{tries}", std::process::id());
+            let hidden = entry.rel.with_file_name(name);
+            match self.ask(&PathCall::symlink(says, &hidden).beneath(self.root)) {
+                Ok(_) => return Ok(hidden),
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) && tries < HIDDEN_TRIES => {
+                    tries += 1
+                }
+                Err(error) => return Err(Fault::new(&entry.to, reason(&error))),
+            }
+        }
     }
 
     fn keep_times(&self, entry: &Entry) -> Result<(), Fault> {
