@@ -163,6 +163,8 @@ pub struct OpenOptions {
     pub(crate) custom_flags: i32,
     pub(crate) atomic: bool,
     pub(crate) block_device: bool,
+    pub(crate) look_first: bool,
+    pub(crate) posix: bool,
     pub(crate) durability: Durability,
     pub(crate) on_full: OnFull,
     pub(crate) order: Order,
@@ -206,6 +208,8 @@ impl OpenOptions {
             custom_flags: 0,
             atomic: false,
             block_device: false,
+            look_first: false,
+            posix: false,
             durability: Durability::None,
             on_full: OnFull::Retry,
             order: Order::One,
@@ -243,6 +247,13 @@ impl OpenOptions {
         atomic: bool;
         /// A block device is welcome too.
         block_device: bool;
+        /// The name is looked at before it is opened, by one more system call in the background, so that a pipe or a
+        /// device is refused untouched. Without it a pipe is open for a moment, in which a program that waits for its
+        /// other end goes on, and finds nobody there.
+        look_first: bool;
+        /// Every combination is taken that open(2) takes, also those that are mostly mistakes: `create` without `write`,
+        /// and `truncate` with `append`. For programs that were written with its flags.
+        posix: bool;
         /// When bytes and name are made durable without being asked.
         durability: Durability;
         /// What a full disk does to this file.
@@ -284,7 +295,8 @@ impl OpenOptions {
         if !self.read && !writes {
             return refuse("none of read, write and append is chosen");
         }
-        if (self.create || self.create_new || self.truncate) && !writes {
+        let makes = self.create || self.create_new;
+        if (makes && !self.posix || self.truncate) && !writes {
             return refuse("create, create_new and truncate need write or append");
         }
         if self.atomic && self.append {
@@ -293,7 +305,7 @@ impl OpenOptions {
         if self.atomic && !(self.write && (self.create || self.create_new)) {
             return refuse("an atomic file needs write and create or create_new");
         }
-        if self.append && self.truncate {
+        if self.append && self.truncate && !self.posix {
             return refuse("append and truncate exclude each other");
         }
         if self.order == Order::PerThread && self.retain {

@@ -26,6 +26,27 @@ impl Fd {
         Self { index, generation }
     }
 
+    /// The handle in one number, for a program that keeps it where only numbers go: a field of a C struct, an atomic.
+    ///
+    /// ```
+    /// let efio = efio::Efio::new()?;
+    /// let fd = efio.ef_open("/proc/self/status", &efio::OpenOptions::new().read(true))?;
+    /// assert_eq!(efio::Fd::from_bits(fd.to_bits()), fd);
+    /// # efio.ef_close(fd)?;
+    /// # Ok::<(), efio::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        (self.index as u64) << 32 | self.generation as u64
+    }
+
+    /// The handle that [`to_bits`](Self::to_bits) made a number of. Any other number is a handle too, of no file: it is
+    /// answered with [`ErrorKind::Stale`](crate::ErrorKind::Stale), unless it happens to name one.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self { index: (bits >> 32) as u32, generation: bits as u32 }
+    }
+
     /// The place in the table of open files, from 0.
     #[must_use]
     pub const fn index(self) -> u32 {

@@ -132,6 +132,8 @@ pub(crate) struct OpenWork {
     /// Written under no name, or a hidden one beside the target, until it is published.
     pub(crate) atomic: bool,
     pub(crate) block_device: bool,
+    /// What is no regular file is refused before it is opened.
+    pub(crate) look_first: bool,
     pub(crate) mode: u32,
     /// Further open(2) flags of the caller's own.
     pub(crate) custom_flags: i32,

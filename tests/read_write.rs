@@ -96,6 +96,24 @@ fn the_end_is_a_zero_and_growth_is_seen_by_the_next_call() {
 }
 
 #[test]
+fn combinations_that_open2_takes_are_taken_by_option() {
+    let mut place = place();
+    let made = reading().create(true);
+    assert_eq!(place.all.efio.ef_open(&place.path, &made).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let fd = place.all.open(&place.path, &made.posix(true)).unwrap();
+    assert_eq!(place.all.read(fd).unwrap(), b"", "made, and empty");
+    place.all.efio.ef_close_immediate(fd).unwrap();
+
+    std::fs::write(&place.path, b"the last run").unwrap();
+    let log = OpenOptions::new().append(true).truncate(true);
+    assert_eq!(place.all.efio.ef_open(&place.path, &log).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let fd = place.all.open(&place.path, &log.posix(true)).unwrap();
+    place.all.efio.ef_write(fd, b"this run").unwrap();
+    place.all.efio.ef_close_immediate(fd).unwrap();
+    assert_eq!(std::fs::read(&place.path).unwrap(), b"this run");
+}
+
+#[test]
 fn a_seek_moves_the_one_offset_of_reads_and_writes() {
     let mut place = place();
     std::fs::write(&place.path, b"0123456789").unwrap();

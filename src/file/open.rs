@@ -188,6 +188,7 @@ fn work_of(options: &OpenOptions, name: Name) -> OpenWork {
         data_sync: options.durability == Durability::EveryWrite,
         atomic: options.atomic,
         block_device: options.block_device,
+        look_first: options.look_first,
         mode: options.mode,
         custom_flags: options.custom_flags,
     }

@@ -140,6 +140,7 @@ impl Control {
             data_sync: seen.has(flag::EAGER),
             atomic: false,
             block_device: false,
+            look_first: false,
             mode,
             custom_flags,
         }

@@ -80,6 +80,10 @@ pub(crate) fn open(disk: &impl Disk, work: &OpenWork) -> Result<Opened, Fault> {
 }
 
 fn open_plain(disk: &impl Disk, work: &OpenWork) -> Result<Opened, Fault> {
+    if work.look_first {
+        let refusal = look(disk, work).and_then(|stat| Shape::of(stat.mode).refusal(work.block_device));
+        refusal.map_or(Ok(()), Err)?;
+    }
     let handle = again(disk, || disk.open(work)).map_err(|errno| explain(disk, work, errno))?;
     inspect(disk, work, handle, true).inspect_err(|_| {
         // Nothing was written, so there is nothing that this close could lose.

@@ -85,6 +85,7 @@ pub(super) fn reading(name: Name) -> OpenWork {
         data_sync: false,
         atomic: false,
         block_device: false,
+        look_first: false,
         mode: 0o644,
         custom_flags: 0,
     }

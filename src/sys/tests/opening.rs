@@ -38,6 +38,31 @@ fn a_pipe_is_refused_without_hanging_on_it() {
 }
 
 #[test]
+fn a_pipe_that_is_looked_at_first_is_not_touched() {
+    let bench = Bench::new();
+    let path = bench.path("pipe");
+    nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
+    std::thread::scope(|scope| {
+        // Waits for a reader, and would take the refused open for one.
+        let writer =
+            scope.spawn(|| std::io::Write::write(&mut fs::File::options().write(true).open(&path)?, b"x"));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        refused(
+            &bench,
+            OpenWork { look_first: true, ..reading(bench.name("pipe")) },
+            libc::ENXIO,
+            open::PIPE_NOTE,
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"x");
+        assert_eq!(writer.join().unwrap().unwrap(), 1);
+    });
+    let missing = OpenWork { look_first: true, ..creating(bench.name("new")) };
+    let opened = bench.open(missing).unwrap();
+    bench.close(opened);
+    assert_eq!(bench.names(), ["new", "pipe"]);
+}
+
+#[test]
 fn a_folder_is_refused_with_its_own_reason() {
     let bench = Bench::new();
     fs::create_dir(bench.path("folder")).unwrap();
