@@ -5,8 +5,10 @@
 #![allow(unsafe_code, reason = "the twins share cells")]
 
 use crate::queue::{Gate, Lanes, Levels, Mpmc, PopError, PushError, Shared, Stack, Tickets};
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence, model, thread};
-use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{
+    Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, heavy_fence, light_fence, model, thread,
+};
+use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Two threads push one value each and pop one; then every value has been seen once.
 fn each_value_once<Q: Shared<Item = Box<u32>> + Send + Sync + 'static>(queue: Q) {
@@ -140,48 +142,90 @@ fn a_gate_accepts_nothing_after_it_told_the_end() {
     });
 }
 
-/// The gate's protocol: inside, closed, one value. The twins leave a fence or the count out.
-fn gate(fences: bool, counts: bool) {
+/// What a copy of the gate's protocol does.
+#[derive(Clone, Copy)]
+struct Door {
+    /// Both fence, between their write and their read.
+    fences: bool,
+    /// The push counts itself in.
+    counts: bool,
+}
+
+/// The gate's protocol: inside, closed, one value, by a thread whose word is its own. The twins leave a fence or the count out.
+fn gate(door: Door) {
     let shared = Arc::new((AtomicUsize::new(0), AtomicBool::new(false), AtomicUsize::new(0)));
     let pusher = shared.clone();
     let pusher = thread::spawn(move || {
         let (inside, closed, value) = &*pusher;
-        inside.fetch_add(usize::from(counts), AcqRel);
-        if fences {
-            fence(SeqCst);
+        inside.store(usize::from(door.counts), Release);
+        if door.fences {
+            light_fence();
         }
         let accepted = !closed.load(Acquire);
         if accepted {
-            value.store(1, Release);
+            value.store(1, Relaxed);
         }
-        inside.fetch_sub(usize::from(counts), AcqRel);
+        inside.store(0, Release);
         accepted
     });
     let (inside, closed, value) = &*shared;
     closed.swap(true, AcqRel);
-    if fences {
-        fence(SeqCst);
+    if door.fences {
+        heavy_fence();
     }
-    let end = inside.load(Acquire) == 0 && value.load(Acquire) == 0;
+    let end = inside.load(Acquire) == 0 && value.load(Relaxed) == 0;
     let accepted = pusher.join().unwrap();
     assert!(!(end && accepted), "accepted after the end");
 }
 
+/// The way out: a pop that finds a push inside sleeps, and the push, which was refused, wakes it.
+fn way_out(fences: bool) {
+    let shared = Arc::new((AtomicUsize::new(1), AtomicBool::new(false)));
+    let pusher = shared.clone();
+    let pusher = thread::spawn(move || {
+        let (inside, closed) = &*pusher;
+        inside.store(0, Release);
+        if fences {
+            light_fence();
+        }
+        closed.load(Acquire)
+    });
+    let (inside, closed) = &*shared;
+    closed.swap(true, AcqRel);
+    if fences {
+        heavy_fence();
+    }
+    let sleeps = inside.load(Acquire) != 0;
+    let wakes = pusher.join().unwrap();
+    assert!(!sleeps || wakes, "nobody wakes it");
+}
+
+#[test]
+fn a_push_that_leaves_wakes_the_pop_that_waits_for_it() {
+    model(|| way_out(true));
+}
+
+#[test]
+#[should_panic(expected = "nobody wakes it")]
+fn twin_that_leaves_without_a_fence() {
+    model(|| way_out(false));
+}
+
 #[test]
 fn a_push_inside_puts_the_end_off() {
-    model(|| gate(true, true));
+    model(|| gate(Door { fences: true, counts: true }));
 }
 
 #[test]
 #[should_panic(expected = "accepted after the end")]
 fn twin_without_the_fences() {
-    model(|| gate(false, true));
+    model(|| gate(Door { fences: false, counts: true }));
 }
 
 #[test]
 #[should_panic(expected = "accepted after the end")]
 fn twin_that_does_not_count_itself_in() {
-    model(|| gate(true, false));
+    model(|| gate(Door { fences: true, counts: false }));
 }
 
 /// Two threads pop a stack of two cells and push what they popped; the head is told apart by a tag, or not.

@@ -274,6 +274,42 @@ fn a_task_can_be_awaited() {
 }
 
 #[test]
+fn a_waker_that_is_replaced_may_wait_for_the_task_as_it_is_dropped() {
+    type Dropped = Box<dyn Fn() + Send + Sync>;
+    /// Says that it was woken, and does something as it is dropped.
+    struct Telling(mpsc::Sender<()>, Dropped);
+    impl Wake for Telling {
+        fn wake(self: Arc<Self>) {
+            self.0.send(()).unwrap();
+        }
+    }
+    impl Drop for Telling {
+        fn drop(&mut self) {
+            (self.1)();
+        }
+    }
+    let pool = Pool::new(1).unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let mut task = pool.submit_with(move || released.recv().is_ok()).unwrap();
+    let (woken, wakes) = mpsc::channel();
+    let (heard, hears) = mpsc::channel();
+    let wakes = std::sync::Mutex::new(wakes);
+    // The first waker lets the task end, and waits until that has woken the second.
+    let end = move || {
+        release.send(()).unwrap();
+        heard.send(wakes.lock().unwrap().recv_timeout(Duration::from_secs(30)).is_ok()).unwrap();
+    };
+    let (first, second) = (Telling(woken.clone(), Box::new(end)), Telling(woken, Box::new(|| ())));
+    for waker in [first, second] {
+        let waker = Waker::from(Arc::new(waker));
+        let mut context = Context::from_waker(&waker);
+        let seen = Pin::new(&mut task).poll(&mut context);
+        assert!(seen.is_pending() || seen == Poll::Ready(Ok(true)));
+    }
+    assert_eq!(hears.recv(), Ok(true), "the end of the task waited for the drop of a waker");
+}
+
+#[test]
 fn no_wake_is_lost_when_tasks_come_one_at_a_time() {
     let pool = Pool::new(3).unwrap();
     for number in 0..20_000_u32 {

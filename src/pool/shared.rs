@@ -1,7 +1,7 @@
 //! What a pool's threads share: the queue, whom to wake for it, and the counts.
 //!
 //! ```text
-//!  submit:   push ── fence ── CALLING up, or nobody asleep? done : raise CALLING, wake one
+//!  submit:   push (an update, so a fence) ── CALLING up, or nobody asleep? done : raise CALLING, wake one
 //!  worker:   nothing there ── raise CALLING, look a little longer ── lower it ── sleep (announce, fence, look)
 //!            found, or woken ── lower CALLING ── fence ── two or more there? wake one more
 //! ```
@@ -17,7 +17,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::queue::{self, Gate, Mpmc, PopError, PushError, Unbounded};
-use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering, Seats, fence, spin_loop, thread};
+use crate::sync::{
+    AtomicBool, AtomicU64, CachePadded, Ordering, Seats, fence, fence_after_update, spin_loop, thread,
+};
 
 use super::closure::{Closure, Run};
 use super::crew::{Crew, Turned, Work};
@@ -26,7 +28,7 @@ use super::task::discard;
 /// Tasks of one turn: between two looks at whether the pool is to end.
 const TASKS_A_TURN: usize = 32;
 
-/// How often a thread looks before it goes to sleep: about as long as a wake-up takes to be sent. It never yields, which
+/// How many pauses a thread makes before it goes to sleep: about as long as a wake-up takes to be sent. It never yields, which
 /// on a busy machine is longer than a sleep.
 pub(super) const LOOKS: u32 = if cfg!(efio_loom) || cfg!(miri) { 0 } else { 64 };
 
@@ -139,8 +141,9 @@ impl Shared {
     /// Wakes a thread for what was pushed, unless one is looking for work already.
     fn call(&self) {
         loop {
-            // ORDER: SeqCst: the push came before the looks; pairs with the fences in `lower_calling` and `Sleeper::prepare`.
-            fence(Ordering::SeqCst);
+            // Each queue's push changes an index by a read-modify-write, and `len` is read off the indices. Pairs with the
+            // fences in `lower_calling` and `Sleeper::prepare`.
+            fence_after_update();
             // ORDER: Relaxed behind the fence; pairs with the swap in `lower_calling`.
             if self.calling.load(Ordering::Relaxed) || !self.seats.is_any_asleep() {
                 return;
@@ -171,11 +174,14 @@ impl Shared {
         if self.calling.swap(true, Ordering::AcqRel) {
             return false;
         }
-        for _ in 0..LOOKS {
+        // Each pause is twice as long as the one before: every look takes the queue's index from who submits.
+        let mut pause = 1;
+        while pause <= LOOKS / 2 {
+            (0..pause).for_each(|_| spin_loop());
             if self.has_work() {
                 break;
             }
-            spin_loop();
+            pause *= 2;
         }
         self.search_ended()
     }

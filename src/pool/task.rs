@@ -243,7 +243,10 @@ impl<T> Future for Task<T> {
         if this.forks != fork_generation() {
             return Poll::Ready(Err(TaskError::Forked));
         }
-        lock(&this.cell.waker).replace(context.waker().clone());
+        // A waker's clone and drop may run any code, which may wait for the task: both are outside the lock.
+        let waker = context.waker().clone();
+        let before = lock(&this.cell.waker).replace(waker);
+        drop(before);
         if this.announce(WAKER) { Poll::Ready(this.take()) } else { Poll::Pending }
     }
 }

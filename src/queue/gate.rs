@@ -2,19 +2,26 @@
 //!
 //! A shared queue by itself ([`Mpmc`], [`Unbounded`], [`Stack`](super::Stack), [`Tickets`](super::Tickets),
 //! [`Lanes`](super::Lanes), [`Levels`](super::Levels)) is as fast as it can be, and knows neither an end nor a sleeper.
-//! [`Gate`] puts both before any of them, for two read-modify-writes a push on a word that few threads share.
+//! [`Gate`] puts both before any of them. A push pays for it with two plain stores to a word of its thread's own.
 //!
 //! ```text
-//!  push:   inside += 1 ── fence ── closed? ── push ── inside -= 1 ── ring
-//!  pop:    nothing there ── closed? ── fence ── nobody inside? ── nothing there? ── Closed
+//!  push:   inside += 1 ── light fence ── closed? ── push ── inside -= 1 ── light fence ── closed? ring
+//!  pop:    nothing there ── closed? ── heavy fence ── nobody inside? ── nothing there? ── Closed
 //! ```
 //!
 //! Invariant: a push that was not refused is inside before it looks at `closed`. Of the two fences one comes first: either
 //! the push sees the closing, or the pop sees the push inside, and says "empty" instead of "closed". So no value is
-//! accepted after a pop has answered [`PopError::Closed`].
+//! accepted after a pop has answered [`PopError::Closed`]. And a push on its way out sees the closing, or the pop sees it
+//! gone: so a pop that sleeps for the sake of a push is woken when that has left.
+//!
+//! The fences are the pair of `sync::fence`: pushes, which are many, pay nothing, and the pops that look for the end, which
+//! are few, pay for both. Fifteen threads have a word of their own; any others count themselves in one word together.
 
 use super::refusal::{PopError, PushError};
-use crate::sync::{AtomicBool, AtomicUsize, CachePadded, EventCount, Ordering, Signal, fence};
+use crate::sync::thread_number::thread_number;
+use crate::sync::{
+    AtomicBool, AtomicUsize, CachePadded, EventCount, Ordering, Signal, heavy_fence, light_fence,
+};
 use std::fmt;
 use std::time::Duration;
 
@@ -37,31 +44,8 @@ pub trait Shared {
     fn try_pop(&self) -> Option<Self::Item>;
 }
 
-/// Words in which pushes count themselves in: few enough to look at all, enough for threads to have their own.
-const STRIPES: usize = if cfg!(efio_loom) { 1 } else { 8 };
-
-/// Which word is this thread's.
-fn stripe() -> usize {
-    #[cfg(efio_loom)]
-    return 0;
-    #[cfg(not(efio_loom))]
-    {
-        use std::cell::Cell;
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
-        }
-        // A thread that is ending has no word of its own any more, and takes the first.
-        OWN.try_with(|own| {
-            if own.get() == usize::MAX {
-                // ORDER: Relaxed; only a number, pairs with nothing.
-                own.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
-            }
-            own.get()
-        })
-        .unwrap_or(0)
-    }
-}
+/// Words in which pushes count themselves in: one for each of so many threads alone, and a last one for all others.
+const STRIPES: usize = if cfg!(efio_loom) { 1 } else { 16 };
 
 /// A queue with a door: see the module's notes.
 ///
@@ -89,6 +73,8 @@ fn stripe() -> usize {
 pub struct Gate<Q> {
     queue: Q,
     closed: AtomicBool,
+    /// A pop has answered that it is closed; so does every pop after it.
+    ended: AtomicBool,
     inside: [CachePadded<AtomicUsize>; STRIPES],
     values: EventCount,
     room: EventCount,
@@ -110,6 +96,7 @@ impl<Q: Shared> Gate<Q> {
         Self {
             queue,
             closed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             inside: std::array::from_fn(|_| CachePadded::new(AtomicUsize::new(0))),
             values: EventCount::beside(values),
             room: EventCount::beside(room),
@@ -253,12 +240,23 @@ impl<Q: Shared> Gate<Q> {
         if !self.is_closed() {
             return Err(PopError::Empty);
         }
-        // ORDER: SeqCst pairs with the fence in `Inside::enter`.
-        fence(Ordering::SeqCst);
-        // ORDER: Acquire pairs with the Release subtraction in `Inside`'s drop: its push is seen below.
+        // ORDER: Relaxed: nothing is read by it; once true it stays so.
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(PopError::Closed);
+        }
+        // Pairs with the light fences of `Inside`.
+        heavy_fence();
+        // ORDER: Acquire pairs with the Release in `Inside`'s drop: its push is seen below.
         let busy = self.inside.iter().any(|inside| inside.load(Ordering::Acquire) != 0);
-        let answer = if busy { PopError::Empty } else { PopError::Closed };
-        self.queue.try_pop().ok_or(answer)
+        if let Some(value) = self.queue.try_pop() {
+            return Ok(value);
+        }
+        if busy {
+            return Err(PopError::Empty);
+        }
+        // ORDER: Relaxed, as above.
+        self.ended.store(true, Ordering::Relaxed);
+        Err(PopError::Closed)
     }
 }
 
@@ -269,20 +267,38 @@ struct Inside<'a, Q: Shared> {
 }
 
 impl<'a, Q: Shared> Inside<'a, Q> {
+    #[inline]
     fn enter(gate: &'a Gate<Q>) -> Self {
-        let stripe = stripe();
-        // ORDER: AcqRel; the fence below orders it before the look at `closed`. Pairs with the load in `settled`.
-        gate.inside[stripe].fetch_add(1, Ordering::AcqRel);
-        // ORDER: SeqCst pairs with the fence in `settled`.
-        fence(Ordering::SeqCst);
-        Self { gate, stripe }
+        let stripe = thread_number().min(STRIPES - 1);
+        let this = Self { gate, stripe };
+        this.count(1);
+        // Pairs with the heavy fence in `settled`.
+        light_fence();
+        this
+    }
+
+    /// Adds to this thread's word. (A thread may be inside twice, by the iterator that it gave to `push_all`.)
+    #[inline]
+    fn count(&self, change: usize) {
+        let inside = &self.gate.inside[self.stripe];
+        if self.stripe < STRIPES - 1 {
+            // ORDER: Relaxed; this thread alone changes it, and who had its number before came before it.
+            let now = inside.load(Ordering::Relaxed).wrapping_add(change);
+            // ORDER: Release pairs with the Acquire load in `settled`: who sees the push gone sees what it pushed.
+            inside.store(now, Ordering::Release);
+        } else {
+            // ORDER: AcqRel; its Release half is that of the store above.
+            inside.fetch_add(change, Ordering::AcqRel);
+        }
     }
 }
 
 impl<Q: Shared> Drop for Inside<'_, Q> {
+    #[inline]
     fn drop(&mut self) {
-        // ORDER: AcqRel; its Release half pairs with the Acquire load in `settled`.
-        self.gate.inside[self.stripe].fetch_sub(1, Ordering::AcqRel);
+        self.count(usize::MAX);
+        // Pairs with the heavy fence in `settled`: it sees this push gone, or this push sees the closing.
+        light_fence();
         if self.gate.is_closed() {
             // A pop may have been told "empty" for the sake of this push, and sleep.
             self.gate.values.notify_all();

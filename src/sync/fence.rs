@@ -20,10 +20,10 @@
 #![allow(unsafe_code, reason = "membarrier(2) has no safe wrapper")]
 
 #[cfg(not(efio_loom))]
-pub(crate) use platform::{heavy_fence, is_light, light_fence, register};
+pub(crate) use platform::{fence_after_update, heavy_fence, is_light, light_fence, register};
 
 #[cfg(efio_loom)]
-pub(crate) use model::{heavy_fence, is_light, light_fence, register};
+pub(crate) use model::{fence_after_update, heavy_fence, is_light, light_fence, register};
 
 #[cfg(not(efio_loom))]
 mod platform {
@@ -51,6 +51,21 @@ mod platform {
             compiler_fence(Ordering::SeqCst);
         } else {
             // ORDER: SeqCst pairs with the SeqCst fence in `heavy_fence`.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// A full fence between a read-modify-write that this thread has just made and a read.
+    ///
+    /// Where such an instruction is a full fence by itself this one is free: a second one would wait for whatever was
+    /// written in between, which may have to come over from another processor first.
+    #[inline(always)]
+    pub(crate) fn fence_after_update() {
+        if cfg!(target_arch = "x86_64") {
+            // ORDER: SeqCst: the update itself is the processor's fence, and this keeps the compiler to it.
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            // ORDER: SeqCst pairs with the SeqCst fence of who writes what is read next, and then reads what was updated.
             fence(Ordering::SeqCst);
         }
     }
@@ -136,6 +151,11 @@ mod model {
 
     pub(crate) fn heavy_fence() {
         // ORDER: SeqCst pairs with the fence in `light_fence`.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn fence_after_update() {
+        // ORDER: SeqCst, as the real one.
         fence(Ordering::SeqCst);
     }
 }

@@ -90,7 +90,7 @@ pub use backoff::Backoff;
 pub use counter::Counter;
 pub use crossbeam_utils::CachePadded;
 pub use event_count::{EventCount, WaitTicket};
-pub(crate) use fence::{heavy_fence, light_fence};
+pub(crate) use fence::{fence_after_update, heavy_fence, light_fence};
 pub(crate) use hint::spin_loop;
 pub use lock::{Lock, LockGuard, RawLock};
 pub use mcs::{McsGuard, McsLock, RawMcs};

@@ -31,7 +31,7 @@ pub(crate) enum Resolver {
     Kernel,
     /// Component by component.
     #[cfg_attr(
-        not(test),
+        any(not(test), efio_loom),
         allow(dead_code, reason = "chosen by tests; elsewhere the kernel's way falls back to it")
     )]
     Walk,
