@@ -159,6 +159,7 @@ impl<L: Links + ?Sized> Drop for Taken<'_, L> {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::rounds;
 
     fn links(count: usize) -> Vec<AtomicU32> {
         (0..count).map(|_| AtomicU32::new(0)).collect()
@@ -198,27 +199,29 @@ mod tests {
 
     #[test]
     fn what_many_push_is_taken_once_each() {
-        let (links, list) = (links(4_000), IndexList::new());
+        let each = rounds(1_000);
+        let all = 4 * each;
+        let (links, list) = (links(all as usize), IndexList::new());
         let mut taken = std::thread::scope(|scope| {
             for part in 0..4 {
                 let (links, list) = (&links, &list);
                 scope.spawn(move || {
-                    for index in part * 1_000..(part + 1) * 1_000 {
+                    for index in part * each..(part + 1) * each {
                         let _ = list.push(&links[..], index);
                     }
                 });
             }
             let mut taken = Vec::new();
-            while taken.len() < 4_000 {
+            while taken.len() < all as usize {
                 taken.extend(list.take_all(&links[..]));
             }
             taken
         });
         for part in 0..4 {
-            let own: Vec<_> = taken.iter().filter(|index| **index / 1_000 == part).collect();
+            let own: Vec<_> = taken.iter().filter(|index| **index / each == part).collect();
             assert!(own.is_sorted(), "the pushes of one thread keep their order");
         }
         taken.sort_unstable();
-        assert_eq!(taken, (0..4_000).collect::<Vec<_>>());
+        assert_eq!(taken, (0..all).collect::<Vec<_>>());
     }
 }

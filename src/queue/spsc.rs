@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn values_arrive_once_and_in_order() {
-        const COUNT: u32 = 50_000;
+        const COUNT: u32 = crate::sync::rounds(50_000);
         let ring = Ring::<u32, 8>::new();
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -169,6 +169,7 @@ impl<L: Links + ?Sized> Drop for TakenStack<'_, L> {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::rounds;
 
     fn links(count: usize) -> Vec<AtomicU32> {
         (0..count).map(|_| AtomicU32::new(0)).collect()
@@ -202,7 +203,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..20_000 {
+                    for _ in 0..rounds(20_000) {
                         if let Some(index) = stack.pop(&links[..]) {
                             let holders = &held[index as usize];
                             assert_eq!(holders.fetch_add(1, Ordering::AcqRel), 0);

@@ -95,6 +95,7 @@ fn shard() -> usize {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::rounds;
 
     #[test]
     fn nothing_is_lost_between_more_threads_than_shards() {
@@ -113,10 +114,10 @@ mod tests {
         let counter = Counter::new();
         std::thread::scope(|scope| {
             for _ in 0..2 {
-                scope.spawn(|| (0..20_000).for_each(|_| counter.add(1)));
+                scope.spawn(|| (0..rounds(20_000)).for_each(|_| counter.add(1)));
             }
             let mut last = 0;
-            while last < 40_000 {
+            while last < 2 * u64::from(rounds(20_000)) {
                 let sum = counter.sum();
                 assert!(sum >= last);
                 last = sum;

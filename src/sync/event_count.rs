@@ -277,6 +277,7 @@ impl Drop for WaitTicket<'_> {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::rounds;
 
     #[test]
     fn a_notification_after_the_ticket_ends_its_wait_at_once() {
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn as_many_come_out_as_were_let_out() {
         const THREADS: u32 = 4;
-        const ROUNDS: u32 = 2_000;
+        const ROUNDS: u32 = rounds(2_000);
         let (events, free) = (EventCount::new(), AtomicU32::new(0));
         let take =
             || free.fetch_update(Ordering::Acquire, Ordering::Relaxed, |free| free.checked_sub(1)).ok();

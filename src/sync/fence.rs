@@ -163,12 +163,12 @@ mod model {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
-    use crate::sync::{AtomicU32, Ordering};
+    use crate::sync::{AtomicU32, Ordering, rounds};
 
     #[test]
     fn one_side_always_sees_the_other() {
         register();
-        for _ in 0..2_000 {
+        for _ in 0..rounds(2_000) {
             let (published, flag) = (AtomicU32::new(0), AtomicU32::new(1));
             let (hot, rare) = std::thread::scope(|scope| {
                 let hot = scope.spawn(|| {

@@ -19,7 +19,8 @@ mod platform {
     use crate::sync::AtomicU32;
     use std::time::Duration;
 
-    /// The kernel's `timespec` of this call: two longs, whatever the width of `time_t` in libc.
+    /// The kernel's `timespec` of this call: two longs, whatever the width of `time_t` in libc (a call names the type of libc's
+    /// all the same, as an interpreter checks what a variable argument is).
     #[repr(C)]
     struct KernelTime {
         seconds: libc::c_long,
@@ -48,7 +49,7 @@ mod platform {
                 word.as_ptr(),
                 libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
                 expected,
-                limit_address,
+                limit_address.cast::<libc::timespec>(),
             );
         }
     }
@@ -71,7 +72,12 @@ mod platform {
     fn wake(word: *const AtomicU32, threads: libc::c_int) {
         // SAFETY: the call uses the address as a key, and reads nothing there.
         unsafe {
-            libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, threads);
+            libc::syscall(
+                libc::SYS_futex,
+                word.cast::<u32>(),
+                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                threads,
+            );
         }
     }
 }

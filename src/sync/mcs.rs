@@ -240,17 +240,18 @@ unsafe impl RawLock for RawMcs {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::rounds;
 
     #[test]
     fn one_thread_at_a_time_is_inside() {
         let lock = McsLock::new(0_u64);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..5_000).for_each(|_| *lock.lock() += 1));
+                scope.spawn(|| (0..rounds(5_000)).for_each(|_| *lock.lock() += 1));
             }
         });
         let raw = RawMcs::NEW;
-        assert_eq!((raw.word.into_inner(), lock.into_inner()), (0, 20_000));
+        assert_eq!((raw.word.into_inner(), lock.into_inner()), (0, 4 * u64::from(rounds(5_000))));
     }
 
     #[test]

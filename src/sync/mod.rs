@@ -162,6 +162,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     }
 }
 
+/// How often a test repeats: less often in an interpreter, which is slower by a factor of some thousands.
+#[cfg(all(test, not(efio_loom)))]
+pub(crate) const fn rounds(count: u32) -> u32 {
+    if cfg!(miri) { count / 200 } else { count }
+}
+
 /// Runs `scenario` over all its interleavings.
 #[cfg(all(test, efio_loom, not(efio_shuttle)))]
 pub(crate) fn model<F>(scenario: F)

@@ -131,6 +131,7 @@ impl Debug for Parker {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::rounds;
 
     #[test]
     fn a_token_brought_before_ends_one_park_at_once() {
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn no_token_is_lost_between_two_threads() {
-        const ROUNDS: u32 = 5_000;
+        const ROUNDS: u32 = rounds(5_000);
         let (ping, pong) = (Parker::new(), Parker::new());
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -99,16 +99,17 @@ unsafe impl RawLock for RawSpin {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::rounds;
 
     #[test]
     fn one_thread_at_a_time_is_inside() {
         let lock = SpinLock::new(0_u64);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..5_000).for_each(|_| *lock.lock() += 1));
+                scope.spawn(|| (0..rounds(5_000)).for_each(|_| *lock.lock() += 1));
             }
         });
-        assert_eq!(lock.into_inner(), 20_000);
+        assert_eq!(lock.into_inner(), 4 * u64::from(rounds(5_000)));
     }
 
     #[test]

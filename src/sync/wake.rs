@@ -196,6 +196,7 @@ impl Default for Sleeper {
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::rounds;
 
     #[test]
     fn a_wake_after_prepare_ends_the_sleep_at_once() {
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_wake_is_never_lost_between_two_threads() {
-        const ROUNDS: u32 = 20_000;
+        const ROUNDS: u32 = rounds(20_000);
         let (sleeper, rounds) = (Sleeper::new(), AtomicU32::new(0));
         std::thread::scope(|scope| {
             scope.spawn(|| {
