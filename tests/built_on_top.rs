@@ -1,14 +1,14 @@
-//! What others build on the public calls alone: a chunk file whose header is rewritten, and callbacks as in a C library.
+//! What others build on the public calls alone: a chunk file with a rewritten header, callbacks as in C, a rotating log.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use efio::{Efio, Events, Fd, OpenOptions, Readiness, Wake};
+use efio::{Dir, Efio, Events, Fd, Op, OpenOptions, PathCall, Readiness, Wake};
 use support::{Loop, noise};
 
 /// Bytes before the first record of a chunk: its count of records, of bytes, and a sum over them.
@@ -216,4 +216,107 @@ fn a_dispatcher_of_callbacks_needs_no_private_door() {
     dispatcher.thread.join().unwrap();
     let seen_last = shelf.seen.lock().unwrap().len();
     assert!(!told(last, Readiness::CLOSED) && seen_last <= seen + 1);
+}
+
+/// A log that gives its file another name once enough is in it, and goes on in a new one. It never waits for that.
+struct RotatingLog {
+    folder: Dir,
+    path: PathBuf,
+    fd: Fd,
+    step: Step,
+    /// Bytes since the last rotation.
+    filled: usize,
+    /// Files that were filled.
+    number: usize,
+}
+
+enum Step {
+    Filling,
+    Renaming(Op),
+    Reopening,
+    Removing(Op),
+}
+
+impl RotatingLog {
+    /// A file is full from here on.
+    const LIMIT: usize = 10_000;
+    /// So many full files are kept.
+    const KEPT: usize = 3;
+
+    fn open(all: &mut Loop, folder: &Path) -> Self {
+        let path = folder.join("log");
+        let fd = all.open(&path, &OpenOptions::new().append(true).create(true)).unwrap();
+        let folder = all.efio.dir(folder).unwrap();
+        Self { folder, path, fd, step: Step::Filling, filled: 0, number: 0 }
+    }
+
+    fn write(&mut self, all: &mut Loop, line: &[u8]) {
+        all.write(self.fd, line).unwrap();
+        self.filled += line.len();
+        self.turn(all);
+    }
+
+    fn queue(&self, all: &Loop, call: PathCall) -> Op {
+        all.efio.ef_queue(&call.beneath(&self.folder)).unwrap()
+    }
+
+    /// Does what can be done now.
+    fn turn(&mut self, all: &mut Loop) {
+        self.step = match std::mem::replace(&mut self.step, Step::Filling) {
+            Step::Filling if self.filled >= Self::LIMIT => {
+                self.number += 1;
+                Step::Renaming(self.queue(all, PathCall::rename("log", format!("log.{}", self.number))))
+            }
+            Step::Renaming(op) => match all.efio.take(op) {
+                Err(error) if error.is_would_block() => Step::Renaming(op),
+                answer => {
+                    answer.unwrap();
+                    all.efio.ef_reopen(self.fd, &self.path).unwrap();
+                    Step::Reopening
+                }
+            },
+            Step::Reopening => match all.look_for(self.fd, Readiness::DONE) {
+                None => Step::Reopening,
+                Some(done) => {
+                    assert!(done.error().is_none(), "{done:?}");
+                    self.filled = 0;
+                    match self.number.checked_sub(Self::KEPT).filter(|oldest| *oldest > 0) {
+                        Some(oldest) => {
+                            Step::Removing(self.queue(all, PathCall::unlink(format!("log.{oldest}"))))
+                        }
+                        None => Step::Filling,
+                    }
+                }
+            },
+            Step::Removing(op) => match all.efio.take(op) {
+                Err(error) if error.is_would_block() => Step::Removing(op),
+                answer => answer.map(|_| Step::Filling).unwrap(),
+            },
+            step @ Step::Filling => step,
+        };
+    }
+}
+
+#[test]
+fn a_log_that_rotates_needs_no_private_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = Loop::new(Efio::builder().flush_interval(Duration::from_millis(1)).build().unwrap());
+    let mut log = RotatingLog::open(&mut all, folder.path());
+    let mut lines = 0;
+    while log.number < 8 || !matches!(log.step, Step::Filling) {
+        log.write(&mut all, format!("line {lines}\n").as_bytes());
+        lines += 1;
+        // What an event loop does between two records.
+        all.gather(Duration::ZERO);
+    }
+    assert!(all.close(log.fd).error().is_none());
+    let name = |number| folder.path().join(format!("log.{number}"));
+    assert!((1..=5).all(|number| !name(number).exists()), "only three are kept");
+    let files: Vec<String> =
+        (6..=8).map(name).chain([log.path]).map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    assert!(files[..3].iter().all(|text| text.len() >= RotatingLog::LIMIT && text.ends_with('\n')));
+    // No line is torn, missing or there twice, from the first that is kept to the last.
+    let kept = files.concat();
+    let first = kept.lines().next().unwrap().strip_prefix("line ").unwrap().parse().unwrap();
+    assert!(kept.lines().eq((first..lines).map(|line| format!("line {line}"))));
 }
