@@ -5,8 +5,9 @@
 
 #![allow(unsafe_code, reason = "the promise of a raw lock is an unsafe trait")]
 
-use super::{RawLock, RawMcs, RawSpin, RawSpinRw, RawTicket};
+use super::{AtomicU32, RawLock, RawMcs, RawSpin, RawSpinRw, RawTicket};
 use lock_api::GuardNoSend;
+use std::ptr;
 
 macro_rules! raw_mutex {
     ($($raw:ty),*) => {$(
@@ -46,6 +47,32 @@ unsafe impl lock_api::RawMutexFair for RawTicket {
     unsafe fn unlock_fair(&self) {
         // SAFETY: the caller holds the lock, as both traits demand.
         unsafe { RawLock::unlock(self) }
+    }
+}
+
+impl RawSpinRw {
+    /// The lock that a word of yours is: for words whose place is given, as in a struct that C programs share.
+    ///
+    /// A zero is a lock that nobody holds. As long as somebody does, nobody may store to the word by other means: the
+    /// lock is what its word says.
+    ///
+    /// ```
+    /// use efio::sync::{AtomicU32, RawSpinRw};
+    /// use lock_api::RawRwLock;
+    ///
+    /// static WORD: AtomicU32 = AtomicU32::new(0);
+    ///
+    /// let lock = RawSpinRw::of(&WORD);
+    /// assert!(lock.try_lock_shared());
+    /// assert!(!RawSpinRw::of(&WORD).try_lock_exclusive(), "the same lock");
+    /// // SAFETY: it was taken above.
+    /// unsafe { lock.unlock_shared() };
+    /// assert!(lock.try_lock_exclusive());
+    /// ```
+    #[must_use]
+    pub fn of(word: &AtomicU32) -> &Self {
+        // SAFETY: the lock is transparent over its word, and every value of the word is one of the lock.
+        unsafe { &*ptr::from_ref(word).cast::<Self>() }
     }
 }
 
@@ -148,6 +175,26 @@ mod tests {
         counting::<RawSpin>();
         counting::<RawTicket>();
         counting::<RawMcs>();
+    }
+
+    #[test]
+    fn a_word_of_zero_is_a_lock_and_free_again_it_is_zero() {
+        use lock_api::RawRwLock;
+
+        let word = AtomicU32::new(0);
+        let lock = RawSpinRw::of(&word);
+        lock.lock_shared();
+        assert!(lock.try_lock_shared() && !lock.try_lock_exclusive());
+        // SAFETY: each was taken above.
+        unsafe {
+            lock.unlock_shared();
+            lock.unlock_shared();
+            assert_eq!(word.load(crate::sync::Ordering::Relaxed), 0);
+            lock.lock_exclusive();
+            assert!(!RawSpinRw::of(&word).try_lock_shared());
+            lock.unlock_exclusive();
+        }
+        assert_eq!(word.into_inner(), 0);
     }
 
     #[test]

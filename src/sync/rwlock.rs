@@ -161,8 +161,9 @@ impl<T: ?Sized + Debug> Debug for SpinRwLock<T> {
     }
 }
 
-/// The word of a [`SpinRwLock`], without a value.
+/// The word of a [`SpinRwLock`], without a value: a zero is a word that nobody holds.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct RawSpinRw {
     word: AtomicU32,
 }
