@@ -1,8 +1,9 @@
 //! What does a value cost on its way from thread to thread, in each queue and in its rivals?
 //!
-//! `cargo bench --bench queues` prints one table for each structure: million values a second, the best of five rounds in
-//! which all take turns, and the ratio to the best rival. A name as argument (`spsc`, `mpsc`, `mpmc`, `chunked`) prints
-//! that one. Threads that find nothing to do look 64 times more and then yield. Rivals are the crates that people would
+//! `cargo bench --bench queues` prints one table for each structure: million values a second, the median of nine
+//! rounds in which all take turns, and the ratio to the best rival. A name as argument (`spsc`, `mpsc`, `mpmc`, `chunked`)
+//! prints that one. A round lasts from the first thread's start to the last consumer's end, as the threads themselves see
+//! it. Threads that find nothing to do look 64 times more and then yield. Rivals are the crates that people would
 //! use instead, with the settings that suit them.
 
 use efio::queue::{Gate, Lanes, Mpmc, Stack, Tickets, Unbounded, chunked, mpsc, spsc};
@@ -10,7 +11,8 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 5;
+/// Odd, for the median.
+const ROUNDS: usize = 9;
 const CAPACITY: usize = 1024;
 /// Values moved at once by the batch calls.
 const BATCH: usize = 64;
@@ -36,10 +38,12 @@ where
     let start = Barrier::new(pushes.len() + pops.len() + 1);
     let (producers, consumers) = (pushes.len(), pops.len());
     std::thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(producers + consumers);
         for mut push in pushes {
             let start = &start;
-            scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 start.wait();
+                let started = Instant::now();
                 let (mut next, mut left) = (0_u64, count / producers);
                 let mut patience = Patience::default();
                 while left != 0 {
@@ -52,32 +56,36 @@ where
                         }
                     }
                 }
-            });
+                // The last consumer ends later.
+                (started, started)
+            }));
         }
-        let takers: Vec<_> = pops
-            .into_iter()
-            .map(|mut pop| {
-                let start = &start;
-                scope.spawn(move || {
-                    start.wait();
-                    let mut left = count / consumers;
-                    let mut patience = Patience::default();
-                    while left != 0 {
-                        match pop(left) {
-                            0 => patience.lose(),
-                            popped => {
-                                left -= popped;
-                                patience = Patience::default();
-                            }
+        for mut pop in pops {
+            let start = &start;
+            threads.push(scope.spawn(move || {
+                start.wait();
+                let started = Instant::now();
+                let mut left = count / consumers;
+                let mut patience = Patience::default();
+                while left != 0 {
+                    match pop(left) {
+                        0 => patience.lose(),
+                        popped => {
+                            left -= popped;
+                            patience = Patience::default();
                         }
                     }
-                })
-            })
-            .collect();
+                }
+                (started, Instant::now())
+            }));
+        }
         start.wait();
-        let started = Instant::now();
-        takers.into_iter().for_each(|taker| taker.join().unwrap_or(()));
-        started.elapsed()
+        let mut span: Option<(Instant, Instant)> = None;
+        for (started, ended) in threads.into_iter().filter_map(|thread| thread.join().ok()) {
+            let (first, last) = span.unwrap_or((started, ended));
+            span = Some((first.min(started), last.max(ended)));
+        }
+        span.map_or(Duration::MAX, |(first, last)| last - first)
     })
 }
 
@@ -98,18 +106,25 @@ fn rival<'a>(name: &'a str, run: impl Fn() -> Duration + 'a) -> Line<'a> {
 
 /// Runs the lines in turn and prints them, as `amount` of `unit` a run.
 fn table(title: &str, unit: &str, amount: f64, lines: &[Line<'_>]) {
-    let mut best = vec![f64::INFINITY; lines.len()];
+    let mut rounds = vec![Vec::new(); lines.len()];
     for _ in 0..ROUNDS {
-        for (line, best) in lines.iter().zip(&mut best) {
-            *best = best.min((line.run)().as_secs_f64());
+        for (line, seconds) in lines.iter().zip(&mut rounds) {
+            seconds.push((line.run)().as_secs_f64());
         }
     }
-    let fastest = lines.iter().zip(&best).filter(|(line, _)| !line.ours).map(|(_, best)| *best);
+    let medians: Vec<f64> = rounds
+        .into_iter()
+        .map(|mut seconds| {
+            seconds.sort_by(f64::total_cmp);
+            seconds[ROUNDS / 2]
+        })
+        .collect();
+    let fastest = lines.iter().zip(&medians).filter(|(line, _)| !line.ours).map(|(_, median)| *median);
     let fastest = fastest.fold(f64::INFINITY, f64::min);
     println!("\n{title}\n\n| queue | {unit} | to the best rival |\n| --- | ---: | ---: |");
-    for (line, best) in lines.iter().zip(&best) {
+    for (line, median) in lines.iter().zip(&medians) {
         let name = if line.ours { format!("**{}**", line.name) } else { line.name.to_owned() };
-        println!("| {name} | {:.1} | {:.2} |", amount / best, fastest / best);
+        println!("| {name} | {:.1} | {:.2} |", amount / median, fastest / median);
     }
 }
 

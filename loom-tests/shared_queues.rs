@@ -6,8 +6,8 @@
 //! oracle knows only their order within.
 
 use crate::queue::{Lanes, Levels, Mpmc, Shared, Stack, Tickets, Unbounded};
-use crate::sync::{Arc, AtomicU32, Ordering, model, thread};
-use Ordering::{AcqRel, Acquire, Release};
+use crate::sync::{Arc, AtomicU32, Ordering, fence, model, thread};
+use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::collections::VecDeque;
 
 /// One call with its answer.
@@ -121,12 +121,106 @@ fn a_stack_is_a_stack() {
     model(move || three_threads(Stack::bounded(3), &oracle()));
 }
 
-/// Under loom these are the deque that stands in for crossbeam's: what is checked is the wrapping, and the oracle.
 #[test]
-fn the_wrapped_queues_are_queues() {
-    model(|| two_threads(Mpmc::new(2), &Oracle::new(2)));
-    model(|| three_threads(Mpmc::new(2), &Oracle::new(2)));
+fn a_ring_of_turns_is_a_queue() {
+    for capacity in 1..=3 {
+        model(move || two_threads(Mpmc::new(capacity), &Oracle::new(capacity)));
+        model(move || three_threads(Mpmc::new(capacity.max(2)), &Oracle::new(capacity.max(2))));
+    }
+}
+
+/// A batch claims its places in one step, up to the end of the round: each of its values is a call of its own.
+#[test]
+fn batches_are_their_values_one_after_the_other() {
+    model(|| {
+        let queue = Arc::new(Mpmc::new(3));
+        let other = queue.clone();
+        let other = thread::spawn(move || {
+            let left = other.push_batch(vec![1, 2]);
+            [1, 2].map(|value| Call::Push(value, !left.contains(&value)))
+        });
+        let mut seen = Vec::new();
+        queue.pop_all(&mut seen, 2);
+        let own: Vec<_> =
+            seen.iter().map(|value| Call::Pop(Some(*value))).chain([push(&*queue, 3)]).collect();
+        let theirs = other.join().unwrap();
+        let mut end = Vec::new();
+        queue.pop_all(&mut end, 9);
+        let end: Vec<_> = end.into_iter().map(|value| Call::Pop(Some(value))).chain([pop(&*queue)]).collect();
+        let explained = Oracle::new(3).explains(&[&own, &theirs], &end);
+        assert!(explained, "no order explains {own:?} {theirs:?} {end:?}");
+    });
+}
+
+/// Under loom this is the deque that stands in for crossbeam's: what is checked is the wrapping, and the oracle.
+#[test]
+fn the_wrapped_queue_is_a_queue() {
     model(|| two_threads(Unbounded::new(), &Oracle::new(usize::MAX)));
+}
+
+/// The ring of turns with two cells, whose values are never zero; it says "empty" of the cell, or of both ends.
+struct Turns {
+    tail: AtomicU32,
+    head: AtomicU32,
+    cells: [(AtomicU32, AtomicU32); 2],
+    looks_at_both_ends: bool,
+}
+
+impl Turns {
+    fn new(looks_at_both_ends: bool) -> Self {
+        let cells = [(); 2].map(|()| (AtomicU32::new(0), AtomicU32::new(0)));
+        Self { tail: AtomicU32::new(0), head: AtomicU32::new(0), cells, looks_at_both_ends }
+    }
+
+    /// Claims a cell at this end once its turn is twice the round plus `full`. `None`: refused.
+    fn claim(&self, end: &AtomicU32, full: u32, meets: impl Fn(u32) -> bool) -> Option<u32> {
+        loop {
+            let ticket = end.load(Relaxed);
+            if self.cells[ticket as usize % 2].0.load(Acquire) == ticket / 2 * 2 + full {
+                if end.compare_exchange(ticket, ticket + 1, AcqRel, Relaxed).is_ok() {
+                    return Some(ticket);
+                }
+                continue;
+            }
+            fence(SeqCst);
+            if !self.looks_at_both_ends || meets(ticket) {
+                return None;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+impl Shared for Turns {
+    type Item = u32;
+
+    fn try_push(&self, value: u32) -> Result<(), u32> {
+        let meets = |ticket| self.head.load(Relaxed) + 2 == ticket;
+        let ticket = self.claim(&self.tail, 0, meets).ok_or(value)?;
+        let (turn, cell) = &self.cells[ticket as usize % 2];
+        cell.store(value, Relaxed);
+        turn.store(ticket / 2 * 2 + 1, Release);
+        Ok(())
+    }
+
+    fn try_pop(&self) -> Option<u32> {
+        let ticket = self.claim(&self.head, 1, |ticket| self.tail.load(Relaxed) == ticket)?;
+        let (turn, cell) = &self.cells[ticket as usize % 2];
+        let value = cell.load(Relaxed);
+        turn.store(ticket / 2 * 2 + 2, Release);
+        Some(value)
+    }
+}
+
+#[test]
+fn who_finds_a_cell_not_ready_looks_at_both_ends() {
+    model(|| two_threads(Turns::new(true), &Oracle::new(2)));
+}
+
+#[test]
+#[should_panic(expected = "no order explains")]
+fn twin_that_believes_the_cell_alone() {
+    model(|| two_threads(Turns::new(false), &Oracle::new(2)));
 }
 
 /// A queue of one cell, zero where it is empty, whose steps are two where they should be one.

@@ -205,6 +205,45 @@ fn shared_queues_lose_nothing_and_keep_each_producer_in_order() {
 }
 
 #[test]
+fn batches_lose_nothing_and_keep_each_producer_in_order() {
+    for round in rounds(3) {
+        let (alive, taken) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
+        let queue = Mpmc::new(1 + round % 50);
+        std::thread::scope(|scope| {
+            for producer in 0..PRODUCERS {
+                let (alive, queue) = (&alive, &queue);
+                scope.spawn(move || {
+                    let mut left: Vec<_> =
+                        (0..VALUES).map(|number| Counted::new(producer, number, alive)).collect();
+                    while !left.is_empty() {
+                        let later = left.split_off(left.len().min(40));
+                        left = queue.push_batch(left);
+                        left.extend(later);
+                        std::thread::yield_now();
+                    }
+                });
+            }
+            for most in [3, usize::MAX] {
+                let (queue, taken) = (&queue, &taken);
+                scope.spawn(move || {
+                    let (mut seen, mut values) = (Seen::default(), Vec::new());
+                    while taken.load(Ordering::Relaxed) < PRODUCERS * VALUES {
+                        taken.fetch_add(queue.pop_all(&mut values, most), Ordering::Relaxed);
+                        values.drain(..).for_each(|value| seen.take(value, true));
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+        assert_eq!((taken.into_inner(), alive.load(Ordering::Relaxed)), (PRODUCERS * VALUES, 0));
+        // What is left in a queue is dropped with it.
+        let left = queue.push_batch(vec![Counted::new(0, 0, &alive), Counted::new(0, 1, &alive)]);
+        drop((left, queue));
+        assert_eq!(alive.load(Ordering::Relaxed), 0, "leaked");
+    }
+}
+
+#[test]
 fn a_stack_loses_nothing_while_it_grows() {
     for _ in rounds(3) {
         let stack = Stack::new();

@@ -42,12 +42,12 @@ impl<T> Levels<T> {
 
     /// Takes the oldest value of the most urgent level that has one.
     pub fn pop(&self) -> Option<T> {
-        self.levels.iter().find_map(Mpmc::pop)
+        self.levels.iter().find_map(Mpmc::pop_at_once)
     }
 
     /// Takes the oldest value of `level`, or of the most urgent one below it that has one.
     pub fn pop_from(&self, level: usize) -> Option<T> {
-        self.levels.get(level..).and_then(|levels| levels.iter().find_map(Mpmc::pop))
+        self.levels.get(level..).and_then(|levels| levels.iter().find_map(Mpmc::pop_at_once))
     }
 
     /// How many levels there are.
@@ -81,7 +81,7 @@ impl<T> Shared for Levels<T> {
 
     fn try_pop(&self) -> Option<(usize, T)> {
         let mut levels = self.levels.iter().enumerate();
-        levels.find_map(|(level, queue)| queue.pop().map(|value| (level, value)))
+        levels.find_map(|(level, queue)| queue.pop_at_once().map(|value| (level, value)))
     }
 }
 

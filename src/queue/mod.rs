@@ -25,7 +25,7 @@
 //! | [`chunked::stream`] | one, one | bytes | a stream of bytes, never copied | [`end`](chunked::Writer::end), [`fail`](chunked::Writer::fail) |
 //! | [`buffered::Writer`] | one, one | bytes | `Write` over such a stream, framed in place | [`finish`](buffered::Writer::finish) |
 //!
-//! [`Mpmc`] and [`Unbounded`] are crossbeam-queue's, which [`Tickets`] did not beat. The halves, and every queue behind a
+//! [`Unbounded`] is crossbeam-queue's `SegQueue`; [`Mpmc`] is a ring of our own. The halves, and every queue behind a
 //! [`Gate`], can be slept at (`pop_wait`, `push_wait`) and watched by an event loop: one [`Signal`]
 //! for each wish (`arm`), sent by the push or pop that fulfils it; [`LoopSignal`](crate::LoopSignal) is one that is an
 //! event descriptor, and says in which order a turn of the loop goes.
@@ -51,8 +51,6 @@
 //! | 4 to 4, shared | [`Mpmc`] 1.12, [`Tickets`] 0.92, [`Lanes`] 0.19, [`Gate`] 0.10, [`Stack`] 0.09 | concurrent-queue 1.00, crossbeam-channel 0.95, [`ArrayQueue`][1] 0.69 |
 //! | 64 KiB there and back | [`chunked::stream`] 0.68 (263 GB/s) | crossbeam-channel of `Vec` 1.00 |
 //!
-//! [`Mpmc`] is that [`ArrayQueue`][1]; what differs between the two is the run.
-//!
 //! [1]: https://docs.rs/crossbeam-queue
 
 pub mod buffered;
@@ -66,16 +64,18 @@ mod ready;
 mod refusal;
 pub mod spsc;
 mod stack;
+mod unbounded;
 mod values;
 
 pub use gate::{Gate, Shared};
 pub use levels::Levels;
-pub use mpmc::{Mpmc, Unbounded};
+pub use mpmc::Mpmc;
 pub use partitioned::{Lane, Lanes, Tickets};
 pub use ready::{IndexList, Taken, WasEmpty};
 pub use refusal::{PopError, PushError};
 pub use spsc::{Owed, Ring};
 pub use stack::{IndexStack, TakenStack};
+pub use unbounded::Unbounded;
 pub use values::Stack;
 
 pub use crate::sync::Signal;

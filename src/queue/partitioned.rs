@@ -252,7 +252,7 @@ impl<T> Lanes<T> {
         let first = self.next.load(Ordering::Relaxed);
         (0..count).find_map(|step| {
             let lane = (first + step) % count;
-            let value = self.lanes[lane].pop()?;
+            let value = self.lanes[lane].pop_at_once()?;
             self.next.store((lane + 1) % count, Ordering::Relaxed);
             Some(value)
         })
@@ -298,7 +298,7 @@ impl<T> Shared for Lanes<T> {
         let count = self.lanes.len();
         let mut left = value;
         for step in 0..count {
-            match self.lanes[(first + step) % count].push(left) {
+            match self.lanes[(first + step) % count].push_at_once(left) {
                 Ok(()) => return Ok(()),
                 Err(back) => left = back,
             }
