@@ -35,8 +35,8 @@ thread_pool_s_type *create_thread_pool(int num_threads);
  * Runs every task that was handed over, then ends the threads and frees the pool. Called by a task of this same pool
  * it does not wait for the threads, which end by themselves when all tasks have run.
  *
- * Returns 0, or -1 with errno: EINVAL for NULL and for what is no pool, or is one no more; EBUSY when another thread
- * is destroying it; EPERM in a child of the process that made it.
+ * Returns 0, or -1 with errno: EINVAL for NULL and for what is no pool of this process, or is one no more; EBUSY when
+ * another thread is destroying it.
  */
 int destroy_thread_pool(thread_pool_s_type *pool);
 
@@ -45,7 +45,7 @@ int destroy_thread_pool(thread_pool_s_type *pool);
  * bound on their number but memory.
  *
  * A NULL pool or function, a pool that is being destroyed, and a pool of the parent process are left alone: nothing
- * is called, and errno says why (EINVAL, EPERM). errno is untouched otherwise.
+ * is called, and errno says why (EINVAL, EBUSY). errno is untouched otherwise.
  */
 void enqueue_task(thread_pool_type pool, task_func_type func, task_argument_type arg);
 
