@@ -124,9 +124,9 @@ pub enum Order {
     /// page, which busy threads pay for.
     #[default]
     One,
-    /// An order for each thread: it fills a page of its own, of 4 KiB at first and 64 KiB while it fills them, and shares
-    /// nothing with other threads on its way. Lines of different threads may change places, within a page each and a flush
-    /// interval. A sync, a flush and a close cover what every thread had written; a truncate comes behind what was accepted
+    /// An order for each thread: it fills a page of its own, of 4 KiB at first and up to 1 MiB while it fills them, and
+    /// shares nothing with other threads on its way. Lines of different threads may change places, within a page each and a
+    /// flush interval. A sync, a flush and a close cover what every thread had written; a truncate comes behind what was accepted
     /// before it. For logs that many threads write: the file cannot be read by the same handle, is not written by
     /// offset, lends no page, and has no offset to seek to. The first 56 threads of the process have pages of their own, further ones share some. A thread that writes while
     /// its thread-local values are being destroyed counts as another one.

@@ -10,7 +10,7 @@ use std::io::IoSlice;
 use crate::error::{Error, Operation};
 use crate::fd::Fd;
 use crate::page::{Class, Page};
-use crate::sync::thread_number::{OWN, thread_number};
+use crate::sync::thread_number::{NUMBERS, OWN, thread_number};
 
 use super::Slot;
 use super::cell::Placement;
@@ -21,11 +21,6 @@ use super::state::mail;
 use super::stripe::{Found, Stripe, Stripes};
 use super::write::{Caller, page_start, prefetch_next, refusal};
 use super::write_at::copy_all;
-
-/// The largest page of a thread. A thread begins with the smallest, of 4 KiB, and gets a larger one when it fills that
-/// within a flush interval; so this bounds by how many bytes lines of two threads can change places, and what a thread that
-/// has stopped writing keeps from the file until the next flush.
-pub(crate) const PER_THREAD_PAGE: Class = Class::Medium;
 
 impl Commons {
     /// `ef_write` to such a file.
@@ -132,7 +127,7 @@ impl Commons {
                         stripe.fill(taken);
                         return Ok(taken);
                     }
-                    stripe.grow(PER_THREAD_PAGE);
+                    stripe.grow(larger(stripe.class()));
                     if stripe.take_out() {
                         self.hand_over_stripe(slot, number, stripe);
                     }
@@ -193,6 +188,11 @@ impl Commons {
         }
         let held = slot.write.held() as usize * GRANULE;
         let limit = slot.write.limit_bytes();
+        // With pages short, or a limit that the open pages of many threads would use up, they are smaller.
+        let scarce = self.is_tight() || Class::Large.bytes() * NUMBERS > limit;
+        if class == Class::Large && scarce && whole <= Class::Medium.bytes() {
+            class = Class::Medium;
+        }
         while class.bytes() * PAGES_AT_LEAST > limit
             && class != Class::Small
             && smaller(class).bytes() >= whole
