@@ -7,7 +7,7 @@
     reason = "the owner's page and the window's front are reached by pointers it alone has"
 )]
 
-use std::io::{self, BufRead, IoSlice, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::config::OpenOptions;
@@ -19,6 +19,7 @@ use crate::fd::Fd;
 use crate::file::Slot;
 use crate::file::commons::Commons;
 use crate::file::opener::Patience;
+use crate::file::read_at::read_vectored;
 use crate::file::state::flag;
 use crate::file::write::{Caller, page_start, prefetch_next, refusal};
 use crate::inbox::Inbox;
@@ -260,7 +261,7 @@ impl File {
             self.copy_in(bytes);
             return Ok(bytes.len());
         }
-        self.append_slowly(bytes)
+        self.append_slowly(&[IoSlice::new(bytes)])
     }
 
     /// Copies into the open page, which has room, and publishes.
@@ -288,8 +289,27 @@ impl File {
         }
     }
 
+    /// Copies `bytes` bytes of the slices, after the first `skipped`, into the open page, which has room; they are published
+    /// together, so that no flush comes between them.
+    fn copy_all_in(&mut self, slices: &[IoSlice<'_>], mut skipped: usize, bytes: usize) {
+        let mut done = 0;
+        for slice in slices {
+            let begin = skipped.min(slice.len());
+            skipped -= begin;
+            let part = &slice[begin..begin + (slice.len() - begin).min(bytes - done)];
+            // SAFETY: as in `copy_in`; `done` never comes to more than `bytes`.
+            unsafe {
+                let start = self.page.start.add(self.page.position as usize + done);
+                std::ptr::copy_nonoverlapping(part.as_ptr(), start, part.len());
+            }
+            done += part.len();
+        }
+        self.publish(done);
+    }
+
     #[cold]
-    fn append_slowly(&mut self, bytes: &[u8]) -> Result<usize> {
+    fn append_slowly(&mut self, slices: &[IoSlice<'_>]) -> Result<usize> {
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut taken = 0;
         let mut patience = Patience::new();
         // A write may take the common offset over, and with it drop the window.
@@ -301,26 +321,20 @@ impl File {
                 let error = commons.refuse_unless_open(slot, error);
                 return if taken > 0 { Ok(taken) } else { Err(error) };
             }
-            let left = bytes.len() - taken;
+            let left = total - taken;
             if left == 0 {
                 return Ok(taken);
             }
             if let Some(stripes) = slot.write.stripes() {
-                return commons.write_striped_slowly(
-                    slot,
-                    stripes,
-                    self.fd,
-                    &[IoSlice::new(bytes)],
-                    Caller::Owner,
-                );
+                return commons.write_striped_slowly(slot, stripes, self.fd, slices, Caller::Owner);
             }
             // The place may have been moved by a seek or a read, which took the page.
             self.look_at_page();
             let room = (self.page.capacity - self.page.position) as usize;
-            let whole = bytes.len() <= self.commons().limits.whole_write;
+            let whole = total <= self.commons().limits.whole_write;
             if room >= left || room > 0 && !whole {
                 let step = room.min(left);
-                self.copy_in(&bytes[taken..taken + step]);
+                self.copy_all_in(slices, taken, step);
                 taken += step;
                 continue;
             }
@@ -382,6 +396,14 @@ impl Read for File {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         Ok(self.read_some(into)?)
     }
+
+    /// Into one buffer after the other: see [`Efio::ef_readv`].
+    fn read_vectored(&mut self, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if into.iter().all(|slice| slice.is_empty()) {
+            return self.read(&mut []);
+        }
+        Ok(read_vectored(into, |slice, _| self.read_some(slice))?)
+    }
 }
 
 impl BufRead for File {
@@ -404,21 +426,9 @@ impl Write for File {
         Ok(self.append(bytes)?)
     }
 
+    /// All slices one behind the other, as one write: see [`Efio::ef_writev`].
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut taken = 0;
-        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            match self.append(slice) {
-                Ok(bytes) => {
-                    taken += bytes;
-                    if bytes < slice.len() {
-                        break;
-                    }
-                }
-                Err(_) if taken > 0 => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(taken)
+        Ok(self.append_slowly(slices)?)
     }
 
     /// Starts the flush of everything written; `WouldBlock` until it is in the file. Then the file holds no page: one that

@@ -7,7 +7,7 @@ use efio::ErrorKind;
 use crate::calls::{first_wrong, is_right};
 use crate::ensure;
 use crate::random::{POOL, source};
-use crate::world::{Asked, Check, No, World};
+use crate::world::{Asked, Check, No, Phase, World};
 
 impl World {
     pub fn call_write_at(&mut self, at: usize) -> Check {
@@ -51,6 +51,27 @@ impl World {
             Err(No::Kind(ErrorKind::NotPermitted)) if !hand.write => {}
             Err(No::Kind(ErrorKind::InvalidInput)) if hand.append => {}
             Err(no) => self.failed(at, "a write by offset", no)?,
+        }
+        Ok(())
+    }
+
+    /// What fstat(2) says is asked for, and taken where it is there.
+    pub fn call_fstat(&mut self, at: usize) -> Check {
+        let hand = &self.hands[at];
+        if hand.phase != Phase::Open || !matches!(hand.asked, None | Some(Asked::Stat)) {
+            return Ok(());
+        }
+        let answer = self.efio.ef_fstat(hand.fd).map_err(No::from);
+        self.note(|| format!("fstat #{} -> {answer:?}", self.hands[at].number));
+        match answer {
+            Ok(metadata) => {
+                ensure!(
+                    metadata.is_file() && !metadata.is_dir(),
+                    "an open file is said to be none: {metadata:?}"
+                );
+            }
+            Err(No::WouldBlock) => self.hands[at].asked = Some(Asked::Stat),
+            Err(no) => ensure!(self.is_allowed(&no), "an fstat fails: {no:?}"),
         }
         Ok(())
     }

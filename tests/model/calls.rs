@@ -1,6 +1,6 @@
 //! Calls: reads, writes, seeks and requests on open files, each answer checked against the stream.
 
-use std::io::{BufRead, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 
 use efio::{Efio, ErrorKind, Fd, Readiness, WriteLend};
 
@@ -66,7 +66,9 @@ impl World {
                 }
             }
             Some(file) if self.random.chance(50) => file.write(bytes).map_err(No::from),
-            Some(file) => file.append(bytes).map_err(No::from),
+            Some(file) if self.random.chance(50) => file.append(bytes).map_err(No::from),
+            Some(file) => file.write_vectored(&halves(bytes)).map_err(No::from),
+            None if self.random.chance(30) => self.efio.ef_writev(hand.fd, &halves(bytes)).map_err(No::from),
             None => self.efio.ef_write(hand.fd, bytes).map_err(No::from),
         };
         self.note(|| format!("write #{} {len} -> {answer:?}", self.hands[at].number));
@@ -121,7 +123,8 @@ impl World {
                 }
                 Err(error) => Err(No::from(error)),
             },
-            Some(file) => file.read(&mut buffer).map_err(No::from),
+            Some(file) if self.random.chance(80) => file.read(&mut buffer).map_err(No::from),
+            Some(file) => file.read_vectored(&mut halves_mut(&mut buffer)).map_err(No::from),
             // A poll speaks of reads, which also look into the page cache.
             None if lend && len > 1 => match self.efio.ef_lend_read(hand.fd) {
                 Ok(lent) => {
@@ -135,6 +138,9 @@ impl World {
                 }
                 Err(error) => Err(No::from(error)),
             },
+            None if len > 1 && self.random.chance(20) => {
+                self.efio.ef_readv(hand.fd, &mut halves_mut(&mut buffer)).map_err(No::from)
+            }
             None => self.efio.ef_read(hand.fd, &mut buffer).map_err(No::from),
         };
         self.note(|| {
@@ -453,6 +459,16 @@ fn try_meanwhile(efio: &Efio, fd: Fd, which: usize) {
         2 => drop(efio.turn()),
         _ => {}
     }
+}
+
+fn halves(bytes: &[u8]) -> [IoSlice<'_>; 2] {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    [IoSlice::new(first), IoSlice::new(second)]
+}
+
+fn halves_mut(bytes: &mut [u8]) -> [IoSliceMut<'_>; 2] {
+    let (first, second) = bytes.split_at_mut(bytes.len() / 2);
+    [IoSliceMut::new(first), IoSliceMut::new(second)]
 }
 
 /// What was read is what the file holds there; nothing is read only at its end.

@@ -99,6 +99,7 @@ impl World {
             83 => self.call_preallocate(at),
             84 => self.call_open_status(at),
             85 if self.hands[at].poison.is_some() => self.call_recover(at),
+            85 if self.random.chance(50) => self.call_fstat(at),
             85 => self.call_lock(at),
             86..=87 => self.call_pass(at),
             88 => self.call_busy(at),

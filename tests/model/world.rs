@@ -73,6 +73,7 @@ pub enum Asked {
     Extend,
     Reserve,
     Size,
+    Stat,
     Lock,
     Reopen,
     Recover,
