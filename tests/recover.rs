@@ -199,3 +199,23 @@ fn a_healthy_file_is_not_recovered_even_if_it_was_asked_for_early() {
     assert!(all.close(fd).error().is_none());
     assert_eq!(mounted.disk.contents("file"), b"sound");
 }
+
+#[test]
+fn an_append_that_was_not_retained_is_not_written_again_at_a_guess() {
+    let Some((mut all, mounted)) = stage() else { return };
+    mounted.disk.put("file", noise(6, 100));
+    let fd = all.open(mounted.path("file"), &OpenOptions::new().append(true)).unwrap();
+    // An owner keeps the page that it is writing, with what is in the file already.
+    let mut file = all.efio.from_fd(fd).unwrap();
+    file.append(b"line\n").unwrap();
+    mounted.disk.ordain("file", Asked::Sync, Fate::Fails(libc::EIO));
+    file.sync().unwrap();
+    all.until(fd, Readiness::SYNCED);
+    mounted.disk.heal("file", Asked::Sync);
+    file.recover().unwrap();
+    let error = all.until(fd, Readiness::DONE).error().cloned().unwrap();
+    assert!(error.to_string().contains("not retained"), "{error}");
+    file.close().unwrap();
+    assert!(all.until(fd, Readiness::CLOSED).error().is_some());
+    assert!(mounted.disk.contents("file") == [noise(6, 100), b"line\n".to_vec()].concat());
+}

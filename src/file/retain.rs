@@ -132,6 +132,8 @@ impl Control {
             let skip = place - begin;
             let offset = match self.append_end() {
                 Some(last) => last.checked_sub(written - place)?,
+                // Where its bytes went only the kernel knows.
+                None if self.setup.append => return None,
                 None => page.placement.base + skip,
             };
             let start = page_start(page.page).wrapping_add(skip as usize);

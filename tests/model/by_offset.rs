@@ -129,3 +129,13 @@ impl World {
         Ok(())
     }
 }
+
+pub fn halves(bytes: &[u8]) -> [IoSlice<'_>; 2] {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    [IoSlice::new(first), IoSlice::new(second)]
+}
+
+pub fn halves_mut(bytes: &mut [u8]) -> [IoSliceMut<'_>; 2] {
+    let (first, second) = bytes.split_at_mut(bytes.len() / 2);
+    [IoSliceMut::new(first), IoSliceMut::new(second)]
+}

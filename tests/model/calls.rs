@@ -1,9 +1,10 @@
 //! Calls: reads, writes, seeks and requests on open files, each answer checked against the stream.
 
-use std::io::{BufRead, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 
 use efio::{Efio, ErrorKind, Fd, Readiness, WriteLend};
 
+use crate::by_offset::{halves, halves_mut};
 use crate::ensure;
 use crate::random::{POOL, source};
 use crate::stream::Act;
@@ -111,9 +112,25 @@ impl World {
 
     pub fn read(&mut self, at: usize, len: usize) -> Result<Result<usize, No>, String> {
         let mut buffer = vec![0xee; len];
+        let answer = self.read_some_way(at, &mut buffer);
+        self.note(|| {
+            format!("read #{} {len} at {} -> {answer:?}", self.hands[at].number, self.hands[at].offset)
+        });
+        if self.is_early(at, &answer) {
+            self.hands[at].owed_read |= answer == Err(No::WouldBlock);
+            return Ok(answer);
+        }
+        self.answered(at)?;
+        self.check_read(at, &buffer, &answer)?;
+        Ok(answer)
+    }
+
+    /// By one of the calls that read at the file's own offset.
+    fn read_some_way(&mut self, at: usize, buffer: &mut [u8]) -> Result<usize, No> {
+        let len = buffer.len();
         let hand = &mut self.hands[at];
         let lend = self.random.chance(30);
-        let answer = match hand.file.as_mut() {
+        match hand.file.as_mut() {
             Some(file) if lend && len > 0 => match file.fill_buf() {
                 Ok(lent) => {
                     let bytes = lent.len().min(len);
@@ -123,8 +140,8 @@ impl World {
                 }
                 Err(error) => Err(No::from(error)),
             },
-            Some(file) if self.random.chance(80) => file.read(&mut buffer).map_err(No::from),
-            Some(file) => file.read_vectored(&mut halves_mut(&mut buffer)).map_err(No::from),
+            Some(file) if self.random.chance(80) => file.read(buffer).map_err(No::from),
+            Some(file) => file.read_vectored(&mut halves_mut(buffer)).map_err(No::from),
             // A poll speaks of reads, which also look into the page cache.
             None if lend && len > 1 => match self.efio.ef_lend_read(hand.fd) {
                 Ok(lent) => {
@@ -139,21 +156,17 @@ impl World {
                 Err(error) => Err(No::from(error)),
             },
             None if len > 1 && self.random.chance(20) => {
-                self.efio.ef_readv(hand.fd, &mut halves_mut(&mut buffer)).map_err(No::from)
+                self.efio.ef_readv(hand.fd, &mut halves_mut(buffer)).map_err(No::from)
             }
-            None => self.efio.ef_read(hand.fd, &mut buffer).map_err(No::from),
-        };
-        self.note(|| {
-            format!("read #{} {len} at {} -> {answer:?}", self.hands[at].number, self.hands[at].offset)
-        });
-        if self.is_early(at, &answer) {
-            self.hands[at].owed_read |= answer == Err(No::WouldBlock);
-            return Ok(answer);
+            None => self.efio.ef_read(hand.fd, buffer).map_err(No::from),
         }
-        self.answered(at)?;
+    }
+
+    fn check_read(&mut self, at: usize, buffer: &[u8], answer: &Result<usize, No>) -> Check {
+        let len = buffer.len();
         let hand = &mut self.hands[at];
         hand.owed_read = false;
-        match &answer {
+        match answer {
             Ok(got) => {
                 ensure!(hand.read, "a file that is not to be read gave bytes");
                 ensure!(*got <= len, "a read of {len} gave {got}");
@@ -183,7 +196,7 @@ impl World {
                 ensure!(known || self.is_allowed(no), "a read fails: {no:?}");
             }
         }
-        Ok(answer)
+        Ok(())
     }
 
     pub fn call_seek(&mut self, at: usize) -> Check {
@@ -459,16 +472,6 @@ fn try_meanwhile(efio: &Efio, fd: Fd, which: usize) {
         2 => drop(efio.turn()),
         _ => {}
     }
-}
-
-fn halves(bytes: &[u8]) -> [IoSlice<'_>; 2] {
-    let (first, second) = bytes.split_at(bytes.len() / 2);
-    [IoSlice::new(first), IoSlice::new(second)]
-}
-
-fn halves_mut(bytes: &mut [u8]) -> [IoSliceMut<'_>; 2] {
-    let (first, second) = bytes.split_at_mut(bytes.len() / 2);
-    [IoSliceMut::new(first), IoSliceMut::new(second)]
 }
 
 /// What was read is what the file holds there; nothing is read only at its end.
