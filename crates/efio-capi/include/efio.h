@@ -170,6 +170,8 @@ int ef_notify_fd(ef_instance *instance);
  * Takes up to max events and returns how many; never waits. What is left makes the descriptor readable again. Events
  * of one file that nobody has taken become one. size_of_event is sizeof(struct ef_event). Events act like edges: go
  * on until the call that was refused says EAGAIN (or ef_write 0) again. Surplus ones happen, lost ones do not.
+ * EF_CLOSED is the last answer of a handle, and makes it free: who has that answer already, by ef_close_status,
+ * ef_close_immediate or a failed ef_open_status, gets no event of it.
  */
 int ef_events(ef_instance *instance, struct ef_event *events, size_t size_of_event, int max);
 

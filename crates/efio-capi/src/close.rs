@@ -80,6 +80,7 @@ fn begin(desk: &mut Desk, cell: &Cell, manner: Manner) -> Answer<()> {
         }
     }
     desk.stage = Stage::Closing;
+    desk.notes.aborted = manner == Manner::Abort;
     Ok(())
 }
 

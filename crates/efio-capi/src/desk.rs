@@ -142,6 +142,8 @@ pub(crate) struct Notes {
     pub(crate) room_owed: bool,
     pub(crate) sync_wanted: bool,
     pub(crate) close_wanted: bool,
+    /// What is not written is lost on purpose.
+    pub(crate) aborted: bool,
     pub(crate) write_limit: Option<u64>,
     pub(crate) data: usize,
     /// Events that nobody has taken.
@@ -178,7 +180,7 @@ impl Desk {
         notes.lost += self.backlog.clear();
         notes.answer = match &error {
             Some(error) => errno_of(error),
-            None if answer == 0 && notes.lost > 0 && !notes.unopened => libc::EIO,
+            None if answer == 0 && notes.lost > 0 && !notes.unopened && !notes.aborted => libc::EIO,
             None => answer,
         };
         notes.error = error;

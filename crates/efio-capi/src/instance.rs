@@ -184,11 +184,14 @@ impl Instance {
         }
     }
 
-    /// Writes, closes and ends everything within the deadline.
+    /// As `end_all`, but not from inside a function of the program that this library has called: that would wait for
+    /// itself.
     pub(crate) fn shut_down(&self, deadline: Duration) -> Answer<()> {
-        if is_inside() {
-            return fail(libc::EDEADLK);
-        }
+        if is_inside() { fail(libc::EDEADLK) } else { self.end_all(deadline) }
+    }
+
+    /// Writes, closes and ends everything within the deadline.
+    pub(crate) fn end_all(&self, deadline: Duration) -> Answer<()> {
         let until = Instant::now().checked_add(deadline);
         // ORDER: AcqRel pairs with `is_ending`; the first one ends it.
         if self.ending.swap(true, Ordering::AcqRel) {

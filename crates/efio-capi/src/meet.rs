@@ -38,11 +38,13 @@ impl Instance {
         let mut lines = Vec::new();
         if readiness.is_opened() {
             self.meet_open(&mut desk, handle, cell, event.error(), readiness.is_closed());
+            let failed = event.error().filter(|_| desk.stage == Stage::Ended);
+            lines.extend(failed.map(|error| (level::ERROR, error.to_string())));
         }
         if !readiness.is_opened() || !readiness.is_closed() {
             self.note_news(&mut desk, handle, event, &mut lines);
         }
-        if readiness.is_writable() {
+        if readiness.is_writable() || readiness.is_error() {
             self.drain(&mut desk, handle, cell);
         }
         let owes_read = readiness.is_done() && std::mem::take(&mut desk.notes.read_owed);

@@ -125,7 +125,8 @@ extern "C" fn at_exit() {
         world.callbacks.replace(None);
         world.log.replace(None);
         for instance in world.instances() {
-            let _ = instance.shut_down(instance.shutdown_deadline);
+            // What is lost nobody is left to be told of.
+            let _ = instance.end_all(instance.shutdown_deadline);
         }
     });
 }

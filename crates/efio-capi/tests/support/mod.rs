@@ -90,6 +90,15 @@ pub fn close(handle: c_int) -> Result<c_int, i32> {
 pub struct Told(Mutex<Vec<(c_int, c_int)>>);
 
 impl Told {
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// How many closes were told.
+    pub fn closes(&self) -> usize {
+        self.0.lock().unwrap().iter().filter(|(_, oper)| *oper == 2).count()
+    }
+
     /// Registers a function that writes to this.
     pub fn listen(&'static self) {
         unsafe extern "C" fn tell(handle: c_int, oper: c_int, data: *mut c_void) {
