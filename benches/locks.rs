@@ -2,7 +2,7 @@
 //!
 //! Each line of a table is one lock of `efio::sync` beside std, parking_lot and spin, in the same run and in turns, so that
 //! what else the machine does strikes all alike; the median of several turns counts. `cargo bench --all-features --bench
-//! locks` prints the tables; with `-- --quick` in a few seconds.
+//! locks` prints the tables; with `-- --quick` in a few seconds, with `-- alone`, `-- additions` or `-- looks` one of them.
 
 use criterion::{BenchmarkId, Criterion};
 use efio::sync::{Lock, McsLock, RawLock, SpinLock, SpinRwLock, TicketLock};
@@ -180,10 +180,19 @@ fn table(title: &str, locks: fn() -> Vec<Named>, writes: u64, turns: usize, time
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
-    let mut criterion = Criterion::default().configure_from_args();
-    alone(&mut criterion);
-    criterion.final_summary();
+    let parts = ["alone", "additions", "looks"];
+    let asked: Vec<_> = std::env::args().filter(|argument| parts.contains(&&**argument)).collect();
+    let wants = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
+    if wants("alone") {
+        let mut criterion = Criterion::default().configure_from_args();
+        alone(&mut criterion);
+        criterion.final_summary();
+    }
     let (turns, time) = if quick { (3, Duration::from_millis(50)) } else { (7, Duration::from_millis(300)) };
-    table("Additions", mutexes, 1, turns, time);
-    table("Looks, one addition in 100", readers, 100, turns, time);
+    if wants("additions") {
+        table("Additions", mutexes, 1, turns, time);
+    }
+    if wants("looks") {
+        table("Looks, one addition in 100", readers, 100, turns, time);
+    }
 }

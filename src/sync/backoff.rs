@@ -104,7 +104,7 @@ impl Backoff {
 
 /// Whether another thread can run beside this one.
 #[cfg(not(efio_loom))]
-fn can_spin() -> bool {
+pub(super) fn can_spin() -> bool {
     use std::sync::OnceLock;
 
     static SEVERAL_PROCESSORS: OnceLock<bool> = OnceLock::new();
@@ -112,7 +112,7 @@ fn can_spin() -> bool {
 }
 
 #[cfg(efio_loom)]
-fn can_spin() -> bool {
+pub(super) fn can_spin() -> bool {
     true
 }
 

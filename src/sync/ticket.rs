@@ -6,12 +6,21 @@
 //!  beds[4]  a word to sleep on, by the ticket's low bits; changes when one of its tickets is called
 //! ```
 //!
-//! The next in line spins, then yields, then sleeps like everybody behind it. The unlock is one
-//! read-modify-write of `serving`, which tells it whether anybody sleeps.
+//! The next in line looks every few pauses, then yields, then sleeps. Those behind it yield, the more often the farther
+//! they are from the front, and sleep. The unlock is one read-modify-write of `serving`, which tells it whether anybody
+//! sleeps.
 //!
 //! Invariant (no call is lost): a sleeper reads its bed's word, then counts itself in `serving` and
 //! reads there whether it was called. A call that came before the count is seen by it; one that comes
 //! after it sees the count, changes the bed's word after the sleeper had read it, and wakes the bed.
+//!
+//! What a strict order costs. With eight threads on two processors each step goes to a thread that is not running: a
+//! profile shows two changes of threads a step, and three fifths of the time in the kernel's scheduler. So there are some
+//! 0.9 million steps a second, whereas a lock that may be passed by stays with the thread that runs. Both ways to wait were
+//! tried. To sleep at once unless one is next, each ticket woken by its own call, makes 0.2 million. To yield in proportion
+//! to the distance makes 0.6 to 1.2 million, and is what is done here. With a thread on each processor a step is a cache
+//! line that comes over; looks at an even pace, not ever more rarely, made that four times as fast. The words lie in one
+//! line: with `next` in a line of its own two threads make half as many steps.
 //!
 //! Source: L. Lamport's bakery by way of D. Reed, R. Kanodia, "Synchronization with Eventcounts and
 //! Sequencers", CACM 22(2), 1979; beds: D. Dice, "TWA: Ticket Locks Augmented with a Waiting Array",
@@ -19,14 +28,15 @@
 
 #![allow(unsafe_code, reason = "the promise of a lock is an unsafe trait")]
 
-use super::{AtomicU32, AtomicU64, Backoff, Lock, LockGuard, Ordering, RawLock, futex};
+use super::backoff::can_spin;
+use super::{AtomicU32, AtomicU64, Lock, LockGuard, Ordering, RawLock, futex, spin_loop, thread};
 
 /// A value behind a lock that is granted in the order of asking.
 ///
 /// **Use it** where no thread may be passed over and the guarded part is short: the wait is bounded
 /// by the number of threads before. **Do not use it** for speed where more threads want it than
 /// there are processors: order means that the lock goes to a thread that does not run just now, and
-/// every such step costs a change of threads. Those in line yield and then sleep, so that it does not
+/// every such step costs two changes of threads. Those in line yield and then sleep, so that it does not
 /// collapse as spinning ticket locks do (there each step costs a time slice), but a lock that may be
 /// passed by, as [`McsLock`](super::McsLock) may, is many times faster then. Never hold it over a
 /// system call that waits.
@@ -70,6 +80,22 @@ pub struct RawTicket {
     beds: [AtomicU32; BEDS],
 }
 
+/// How often the next in line looks before it yields, and how many pauses it makes between two looks: in all longer than
+/// a holder takes that runs, and shorter than one that does not.
+const LOOKS_NEXT: u32 = if cfg!(efio_loom) || cfg!(miri) { 0 } else { 256 };
+const PAUSES: u32 = 3;
+/// How often the next in line yields before it sleeps.
+const YIELDS_NEXT: u32 = if cfg!(efio_loom) { 1 } else { 10 };
+/// How often others yield before they sleep, for each place they are from the front, and for how many places.
+const YIELDS_A_PLACE: u64 = if cfg!(efio_loom) { 0 } else { 4 };
+const PLACES_MAX: u64 = 16;
+
+/// How many come before `ticket`, with the holder; both words count modulo 2^48.
+#[inline]
+fn before(serving: u64, ticket: u64) -> u64 {
+    ticket.wrapping_sub(serving / CALL) & (u64::MAX / CALL)
+}
+
 /// Whether `serving` calls `ticket`; both count modulo 2^48.
 #[inline]
 fn calls(serving: u64, ticket: u64) -> bool {
@@ -84,15 +110,28 @@ impl RawTicket {
 
     #[cold]
     fn wait(&self, ticket: u64) {
-        let mut backoff = Backoff::new();
-        while !backoff.is_spent() {
-            backoff.snooze();
+        let looks_next = if can_spin() { LOOKS_NEXT } else { 0 };
+        let (mut looks, mut yields_next, mut yields) = (0, 0, 0);
+        loop {
             // ORDER: Acquire pairs with the Release half of the addition in `unlock`.
-            if calls(self.serving.load(Ordering::Acquire), ticket) {
-                return;
+            let before = before(self.serving.load(Ordering::Acquire), ticket);
+            match before {
+                0 => return,
+                1 if looks < looks_next => {
+                    (0..PAUSES).for_each(|_| spin_loop());
+                    looks += 1;
+                }
+                1 if yields_next < YIELDS_NEXT => {
+                    thread::yield_now();
+                    yields_next += 1;
+                }
+                2.. if yields < YIELDS_A_PLACE * before.min(PLACES_MAX) => {
+                    thread::yield_now();
+                    yields += 1;
+                }
+                _ => return self.sleep(ticket),
             }
         }
-        self.sleep(ticket);
     }
 
     fn sleep(&self, ticket: u64) {
@@ -106,7 +145,7 @@ impl RawTicket {
             if serving & SLEEPERS < SLEEPERS_MAX {
                 futex::wait(bed, seen, None);
             } else {
-                super::thread::yield_now();
+                thread::yield_now();
             }
             // ORDER: Acquire pairs with the Release addition to the bed in `call`: who sees the bed
             // changed sees the ticket that was called.
@@ -226,6 +265,36 @@ mod tests {
             unsafe { raw.unlock() };
         });
         assert_eq!(lock.into_inner(), (0..THREADS).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_unlock_wakes_the_sleeper_whose_ticket_it_calls() {
+        for _ in 0..3 {
+            let raw = std::sync::Arc::new(RawTicket::NEW);
+            raw.lock();
+            let (sender, entered) = std::sync::mpsc::channel();
+            for _ in 0..2 {
+                let (raw, sender) = (raw.clone(), sender.clone());
+                // Not joined: asleep for ever, it would hold the test up, which is to fail.
+                std::thread::spawn(move || {
+                    raw.lock();
+                    // SAFETY: locked in the line above.
+                    unsafe { raw.unlock() };
+                    let _ = sender.send(());
+                });
+            }
+            while raw.serving.load(Ordering::Relaxed) & SLEEPERS != 2 {
+                std::thread::yield_now();
+            }
+            // Most likely they sleep by then, and are not only about to.
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            // SAFETY: locked at the beginning.
+            unsafe { raw.unlock() };
+            for _ in 0..2 {
+                let entered = entered.recv_timeout(std::time::Duration::from_secs(20));
+                assert!(entered.is_ok(), "asleep though called");
+            }
+        }
     }
 
     #[test]
