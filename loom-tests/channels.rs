@@ -6,7 +6,7 @@
 
 use crate::queue::{PopError, PushError, mpsc, spsc};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, model, thread};
-use Ordering::{Acquire, Relaxed, Release};
+use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 #[test]
 fn a_place_is_written_read_and_written_again() {
@@ -67,6 +67,60 @@ fn an_armed_consumer_is_signalled_or_sees_the_value() {
         assert_eq!(receiver.pop(), Ok(7));
         assert_eq!(receiver.pop(), Err(PopError::Closed));
     });
+}
+
+#[test]
+fn a_push_that_knows_of_a_close_is_refused() {
+    model(|| {
+        let (mut producer, mut consumer) = spsc::channel(1);
+        assert_eq!(producer.push(0), Ok(()));
+        let reader = thread::spawn(move || {
+            assert_eq!(consumer.pop(), Ok(0));
+            assert!(consumer.close() && !consumer.close());
+            consumer
+        });
+        // Beside the close: taken, or refused for one reason or the other.
+        let taken = producer.push(1).is_ok();
+        let mut consumer = reader.join().unwrap();
+        assert_eq!(producer.push(2), Err(PushError::Closed(2)));
+        assert_eq!(consumer.pop().is_ok(), taken);
+        assert!(producer.room() <= 1 && producer.close());
+        assert_eq!(producer.push(3), Err(PushError::Closed(3)));
+        assert_eq!(consumer.pop(), Err(PopError::Closed));
+    });
+}
+
+/// The limit of a producer that has pushed once to one place: moved on when the consumer's count has, put behind by a close.
+fn limit(one_step: bool) {
+    let shared = Arc::new((AtomicUsize::new(1), AtomicUsize::new(0), AtomicBool::new(false)));
+    let other = shared.clone();
+    let consumer = thread::spawn(move || {
+        let (limit, head, closed) = &*other;
+        head.store(1, Release);
+        closed.store(true, Release);
+        limit.swap(0, AcqRel);
+    });
+    let (limit, head, closed) = &*shared;
+    if limit.load(Acquire) <= 1 && !closed.load(Acquire) && head.load(Acquire) == 1 {
+        if one_step {
+            let _moved = limit.compare_exchange(1, 2, Relaxed, Relaxed).is_ok();
+        } else {
+            limit.store(2, Relaxed);
+        }
+    }
+    consumer.join().unwrap();
+    assert!(limit.load(Acquire) <= 1, "pushed after the close");
+}
+
+#[test]
+fn a_limit_that_is_moved_from_what_it_was_overwrites_no_close() {
+    model(|| limit(true));
+}
+
+#[test]
+#[should_panic(expected = "pushed after the close")]
+fn twin_that_stores_its_limit() {
+    model(|| limit(false));
 }
 
 /// Two senders over the end of a block (of three places, under loom).

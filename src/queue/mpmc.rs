@@ -30,7 +30,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 
 /// Pauses of the processor before an end is refused: time for the other side to get some cache lines ahead.
-const PAUSES: u32 = if cfg!(efio_loom) || cfg!(miri) { 0 } else { 32 };
+pub(super) const PAUSES: u32 = if cfg!(efio_loom) || cfg!(miri) { 0 } else { 32 };
 /// Looks at a cell that another thread has claimed and not marked, before that thread is given the processor.
 const LOOKS: u32 = if cfg!(efio_loom) { 0 } else { 64 };
 /// Cells claimed by one step of a batch: few enough that who waits for the batch does not wait long.

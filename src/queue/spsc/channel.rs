@@ -9,7 +9,8 @@
 //!
 //! Source: L. Lamport, "Specifying Concurrent Program Modules", 1983; each half remembers what it last saw of the
 //! other's count, as in J. Giacomoni et al., "FastForward for Efficient Pipeline Parallelism", 2008, and looks again only
-//! when that is not enough. Counts only grow (modulo the word) and are masked into places. Invariants: only the producer moves
+//! when that is not enough. What the producer remembers it keeps as a limit beside its count, in a word that a close puts
+//! behind the count: so one load tells a push that there is room and that nobody has closed. Counts only grow (modulo the word) and are masked into places. Invariants: only the producer moves
 //! tail, only the consumer head; a half is one value that cannot be cloned or shared, so that its `&mut self` is
 //! the proof that there is one of it.
 
@@ -32,8 +33,7 @@ type Place<T> = UnsafeCell<MaybeUninit<T>>;
 
 /// What both halves reach.
 struct Shared<T> {
-    /// Values pushed so far; the producer's.
-    tail: CachePadded<AtomicUsize>,
+    tail: CachePadded<Tail>,
     /// Values popped so far; the consumer's.
     head: CachePadded<AtomicUsize>,
     calm: CachePadded<Calm>,
@@ -42,7 +42,16 @@ struct Shared<T> {
     capacity: usize,
 }
 
-/// What both sides read all the time and hardly ever write.
+/// The producer's words.
+struct Tail {
+    /// Values pushed so far.
+    count: AtomicUsize,
+    /// How far the count may grow before the producer must look at the consumer's, or behind the tail: closed. The producer
+    /// moves it by a compare-exchange from the value that it gave it last, so that a close is never overwritten.
+    limit: AtomicUsize,
+}
+
+/// What both sides read now and then and hardly ever write.
 struct Calm {
     closed: AtomicU32,
     /// The consumer waits for values.
@@ -63,10 +72,13 @@ impl<T> Shared<T> {
         self.calm.closed.load(Ordering::Acquire)
     }
 
-    /// True: nobody had closed this side yet.
-    fn close(&self, side: u32) -> bool {
+    /// True: nobody had closed this side yet. `own` is the closer's own count, which is never ahead of the limit.
+    fn close(&self, side: u32, own: usize) -> bool {
         // ORDER: AcqRel; its Release half pairs with the Acquire load in `closed`: what was pushed before is seen.
         let first = self.calm.closed.fetch_or(side, Ordering::AcqRel) & side == 0;
+        // ORDER: AcqRel; its Release half pairs with the Acquire load in `push`: who is sent the long way sees why. A swap, as
+        // the compare-exchange in `room_for` comes before or after it.
+        self.tail.limit.swap(own.wrapping_sub(1), Ordering::AcqRel);
         self.calm.values.notify_all();
         self.calm.room.notify_all();
         first
@@ -82,7 +94,7 @@ impl<T> Shared<T> {
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // ORDER: Relaxed, both; whoever drops this last is ordered after both halves by the count of their `Arc`.
-        let (head, tail) = (self.head.load(Ordering::Relaxed), self.tail.load(Ordering::Relaxed));
+        let (head, tail) = (self.head.load(Ordering::Relaxed), self.tail.count.load(Ordering::Relaxed));
         let mut count = head;
         while count != tail {
             // SAFETY: a place from head to tail holds a value, and nobody else is left to take it.
@@ -140,7 +152,7 @@ fn new<T>(
         room: EventCount::beside(room),
     };
     let shared = Arc::new(Shared {
-        tail: CachePadded::new(AtomicUsize::new(0)),
+        tail: CachePadded::new(Tail { count: AtomicUsize::new(0), limit: AtomicUsize::new(capacity) }),
         head: CachePadded::new(AtomicUsize::new(0)),
         calm: CachePadded::new(calm),
         places: places.collect(),
@@ -176,11 +188,15 @@ impl<T> Producer<T> {
     /// [`PushError::Full`], or [`PushError::Closed`] after either side closed; the value comes back.
     #[inline]
     pub fn push(&mut self, value: T) -> Result<(), PushError<T>> {
-        if self.is_closed() {
-            return Err(PushError::Closed(value));
-        }
-        if self.room_for(1) == 0 {
-            return Err(PushError::Full(value));
+        // ORDER: Acquire pairs with the Release half of the swap in `Shared::close`.
+        let limit = self.shared.tail.limit.load(Ordering::Acquire);
+        if limit.wrapping_sub(self.tail) as isize <= 0 {
+            if self.is_closed() {
+                return Err(PushError::Closed(value));
+            }
+            if self.room_for(1) == 0 {
+                return Err(PushError::Full(value));
+            }
         }
         self.write(0, value);
         self.publish(1);
@@ -246,7 +262,7 @@ impl<T> Producer<T> {
     ///
     /// False: it had been said before; nothing changes.
     pub fn close(&mut self) -> bool {
-        self.shared.close(ENDED)
+        self.shared.close(ENDED, self.tail)
     }
 
     /// How many places are free, looked up again only if fewer than `wanted` are known of.
@@ -258,7 +274,14 @@ impl<T> Producer<T> {
             return known;
         }
         // ORDER: Acquire pairs with the Release store in `Consumer::release`: the places are empty.
-        self.head_seen = self.shared.head.load(Ordering::Acquire);
+        let head = self.shared.head.load(Ordering::Acquire);
+        if head != self.head_seen {
+            let (from, to) = (self.head_seen.wrapping_add(capacity), head.wrapping_add(capacity));
+            // ORDER: Relaxed; only this thread reads what it wrote, and a close has its own order. Fails once a side has closed.
+            let (moved, closed) = (Ordering::Relaxed, Ordering::Relaxed);
+            let _moved = self.shared.tail.limit.compare_exchange(from, to, moved, closed).is_ok();
+            self.head_seen = head;
+        }
         capacity - self.tail.wrapping_sub(self.head_seen)
     }
 
@@ -275,7 +298,7 @@ impl<T> Producer<T> {
     fn publish(&mut self, count: usize) {
         self.tail = self.tail.wrapping_add(count);
         // ORDER: Release pairs with the Acquire load in `Consumer::known`: the values are written.
-        self.shared.tail.store(self.tail, Ordering::Release);
+        self.shared.tail.count.store(self.tail, Ordering::Release);
         self.shared.calm.values.notify_one();
     }
 }
@@ -402,7 +425,7 @@ impl<T> Consumer<T> {
     /// A push under way may still arrive; pops answer what is there, then [`PopError::Empty`] while the
     /// producer has not closed. False: it had been said before; nothing changes.
     pub fn close(&mut self) -> bool {
-        self.shared.close(REFUSED)
+        self.shared.close(REFUSED, self.head)
     }
 
     /// Nothing is there. If the producer has closed, one more look decides: it may have pushed before.
@@ -425,7 +448,7 @@ impl<T> Consumer<T> {
             return known;
         }
         // ORDER: Acquire pairs with the Release store in `Producer::publish`: the values are written.
-        self.tail_seen = self.shared.tail.load(Ordering::Acquire);
+        self.tail_seen = self.shared.tail.count.load(Ordering::Acquire);
         self.tail_seen.wrapping_sub(self.head)
     }
 
