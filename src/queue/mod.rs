@@ -36,20 +36,25 @@
 //!
 //! # Speed
 //!
-//! `cargo bench --bench queues` prints these tables. All rows are of one run on two processors that had nothing else to
-//! do; from run to run a row moves by a quarter. 1.00 is the best rival of the row.
+//! `cargo bench --bench queues` prints these tables. All rows are medians of one run on two processors; 1.00 is the best
+//! rival of the row. Rows move by a quarter and more from run to run; we take it that this depends on how the threads are
+//! spread over the processors, as threads that share one meet no cache misses: then many queues are alike, as they are here.
 //!
 //! | threads | ours | rivals |
 //! | --- | --- | --- |
-//! | 1 to 1, a value at a time | [`spsc::channel`] 0.84 | rtrb 1.00, [`ArrayQueue`][1] 0.18, concurrent-queue 0.17, flume 0.03 |
-//! | 1 to 1, 64 at a time | [`spsc::channel`] 1.92 | (rtrb, a value at a time, 1.00) |
-//! | 1 to 1, no bound | [`mpsc::channel`] 2.03 | concurrent-queue 1.00, `SegQueue` 0.95, std 0.92, crossbeam-channel 0.87 |
-//! | 2 to 1, no bound | [`mpsc::channel`] 1.35 | `SegQueue` 1.00, concurrent-queue 0.90, crossbeam-channel 0.89, std 0.65 |
-//! | 4 to 1, no bound | [`mpsc::channel`] 0.61 | `SegQueue` 1.00, crossbeam-channel 0.91, concurrent-queue 0.86, std 0.60 |
-//! | 1 to 1, shared | [`Lanes`] 0.99, [`Mpmc`] 0.74, [`Tickets`] 0.69, [`Gate`] 0.21, [`Stack`] 0.09 | crossbeam-channel 1.00, concurrent-queue 0.85, [`ArrayQueue`][1] 0.76 |
-//! | 2 to 2, shared | [`Mpmc`] 0.77, [`Tickets`] 0.74, [`Lanes`] 0.35, [`Gate`] 0.08, [`Stack`] 0.06 | crossbeam-channel 1.00, [`ArrayQueue`][1] 0.90, concurrent-queue 0.77 |
-//! | 4 to 4, shared | [`Mpmc`] 1.12, [`Tickets`] 0.92, [`Lanes`] 0.19, [`Gate`] 0.10, [`Stack`] 0.09 | concurrent-queue 1.00, crossbeam-channel 0.95, [`ArrayQueue`][1] 0.69 |
-//! | 64 KiB there and back | [`chunked::stream`] 0.68 (263 GB/s) | crossbeam-channel of `Vec` 1.00 |
+//! | 1 to 1, a value at a time | [`spsc::channel`] 1.41 | rtrb 1.00, concurrent-queue 0.45, crossbeam-channel 0.45, [`ArrayQueue`][1] 0.38, std 0.35, flume 0.08 |
+//! | 1 to 1, 64 at a time | [`spsc::channel`] 3.27 | (rtrb, a value at a time, 1.00) |
+//! | 1 to 1, no bound | [`mpsc::channel`] 1.91 | `SegQueue` 1.00, std 0.98, flume 0.97, concurrent-queue 0.92, crossbeam-channel 0.90 |
+//! | 2 to 1, no bound | [`mpsc::channel`] 1.78 | `SegQueue` 1.00, flume 0.97, std 0.96, concurrent-queue 0.92, crossbeam-channel 0.88 |
+//! | 4 to 1, no bound | [`mpsc::channel`] 1.59 | `SegQueue` 1.00, std 0.96, concurrent-queue 0.93, flume 0.91, crossbeam-channel 0.90 |
+//! | 1 to 1, shared | [`Mpmc`] 1.02, [`Tickets`] 1.02, [`Lanes`] 1.01, [`Gate`] 1.01, [`Unbounded`] 0.93, [`Stack`] 0.73 | concurrent-queue 1.00, [`ArrayQueue`][1] 0.99, crossbeam-channel 0.98, flume 0.80 |
+//! | 2 to 2, shared | [`Tickets`] 0.95, [`Mpmc`] 0.94, [`Gate`] 0.93, [`Unbounded`] 0.85, [`Lanes`] 0.84, [`Stack`] 0.68 | [`ArrayQueue`][1] 1.00, concurrent-queue 0.99, crossbeam-channel 0.89, flume 0.73 |
+//! | 4 to 4, shared | [`Mpmc`] 1.09, [`Tickets`] 0.94, [`Gate`] 0.93, [`Unbounded`] 0.86, [`Stack`] 0.68, [`Lanes`] 0.63 | [`ArrayQueue`][1] 1.00, concurrent-queue 1.00, crossbeam-channel 1.00, flume 0.73 |
+//! | 64 KiB there and back | [`chunked::stream`] 0.93 (470 GB/s) | crossbeam-channel of `Vec` 1.00 |
+//!
+//! In the run before, in which they were not alike, [`Mpmc`] had 0.89, 1.15 and 1.90 with 1, 2 and 4
+//! threads on each side, [`Gate`] 1.01, 1.24 and 1.83, [`ArrayQueue`][1] 0.69, 0.96 and 0.96. [`Unbounded`] is crossbeam-queue's
+//! `SegQueue`; its rows are what a queue without a bound costs beside bounded ones.
 //!
 //! [1]: https://docs.rs/crossbeam-queue
 
