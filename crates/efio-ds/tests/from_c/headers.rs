@@ -128,6 +128,29 @@ fn each_header_is_whole_alone() {
 }
 
 #[test]
+fn a_program_may_include_the_headers_of_the_other_library_too() {
+    let others = package().join("../efio-capi/include");
+    if !others.is_dir() {
+        return println!("skipped: the headers of libefio are not beside this package");
+    }
+    let (workshop, folder) = (Workshop::new(), tempfile::tempdir().unwrap());
+    let mut text = String::from("#include \"all_headers.h\"\n");
+    for entry in fs::read_dir(others).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        fs::copy(&path, folder.path().join(&name)).unwrap();
+        text += &format!("#include <{name}>\n");
+    }
+    text += "int main(void) { return 0; }\n";
+    for (name, standard) in [("both.c", "c99"), ("both.cpp", "c++11")] {
+        let source = folder.path().join(name);
+        fs::write(&source, &text).unwrap();
+        let Some(program) = workshop.compile(&source, standard, Linking::Shared) else { return };
+        workshop.run(&mut Command::new(program));
+    }
+}
+
+#[test]
 fn a_program_may_be_linked_with_the_static_library() {
     let workshop = Workshop::new();
     let source = package().join("tests/c/all_headers.c");

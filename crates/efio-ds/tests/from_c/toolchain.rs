@@ -62,7 +62,7 @@ impl Workshop {
         command.arg(format!("-std={standard}")).args(WARNINGS);
         command.args(["-D_POSIX_C_SOURCE=200809L", "-O1", "-g", "-pthread", "-I"]);
         command.arg(package().join("include")).arg("-I").arg(package().join("tests/c"));
-        command.arg(source).arg("-o").arg(&program);
+        command.arg("-I").arg(source.parent()?).arg(source).arg("-o").arg(&program);
         match linking {
             Linking::Shared => command.arg("-L").arg(self.folder.path()).arg("-lefio_ds"),
             Linking::Static => command.arg(built("libefio_ds.a")).args(["-ldl", "-lm"]),
