@@ -12,6 +12,7 @@
 #include <efio.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ static int opened(const char *name, int flags) {
     check(fd >= 0, "ef_open");
     while (ef_open_status(fd) < 0) {
         check(errno == EAGAIN, "ef_open_status");
+        sched_yield();
     }
     return fd;
 }
@@ -149,6 +151,7 @@ static double cycle(void) {
         int fd = opened(path, O_RDONLY);
         while (ef_read(fd, piece, 100) < 0) {
             check(errno == EAGAIN, "ef_read");
+            sched_yield();
         }
         check(ef_close_immediate(fd) == 0, "ef_close_immediate");
     }
