@@ -1,10 +1,8 @@
 //! A pool for models: the real gate, calls, turns and results; the threads are the model's own.
-//!
-//! The queue behind the gate is the deque that stands in for crossbeam's: the ring has models of its own.
 
 use std::sync::Arc;
 
-use crate::queue::Unbounded;
+use crate::queue::Mpmc;
 use crate::sync::{Arc as ModelArc, AtomicU32, Ordering};
 
 use super::crew::Crew;
@@ -18,7 +16,7 @@ pub(crate) struct Model(Arc<Shared>);
 
 impl Model {
     pub(crate) fn new(threads: usize) -> Self {
-        Self(Arc::new(Shared::new("model".into(), threads, Line::Unbounded(Unbounded::new()))))
+        Self(Arc::new(Shared::new("model".into(), threads, Line::Bounded(Mpmc::new(2)))))
     }
 
     /// What a thread of the pool does, to its end.

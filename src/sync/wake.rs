@@ -126,8 +126,9 @@ impl Sleeper {
     /// Announces the sleep. The caller then looks for work once more, and sleeps or cancels.
     pub fn prepare(&self) {
         // ORDER: Relaxed; the fence below orders it before the caller's look for work. It pairs with
-        // the load and the swap in `wake`.
-        self.state.store(ASLEEP, Ordering::Relaxed);
+        // the load and the swap in `wake`. A swap and not a store, so that it is ordered with the swap
+        // of a waker who comes late for the sleep before by the word itself, and not by an argument.
+        self.state.swap(ASLEEP, Ordering::Relaxed);
         // ORDER: SeqCst pairs with the SeqCst fence in `wake`.
         fence(Ordering::SeqCst);
     }
