@@ -53,6 +53,9 @@ fn a_pipe_that_is_looked_at_first_is_not_touched() {
             libc::ENXIO,
             open::PIPE_NOTE,
         );
+        // Time to go wrong in: who was let go writes to nobody.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!writer.is_finished(), "the writer was let go");
         assert_eq!(fs::read(&path).unwrap(), b"x");
         assert_eq!(writer.join().unwrap().unwrap(), 1);
     });
