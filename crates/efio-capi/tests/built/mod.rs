@@ -51,6 +51,7 @@ fn deps() -> PathBuf {
 }
 
 /// A lock that is held until it is dropped, by one process or thread at a time.
+#[allow(clippy::incompatible_msrv, reason = "tests may ask for a newer Rust than the library")]
 pub fn lock(path: &Path) -> File {
     let file = File::options().create(true).append(true).open(path).expect("a lock");
     file.lock().expect("a lock");

@@ -363,6 +363,7 @@ static void copied_by_callbacks(void)
     UNTIL(__atomic_load_n(&copy.done, __ATOMIC_SEQ_CST));
     EQUAL(copy.all, 10 << 20);
     holds("copy", wanted, 10 << 20);
+    free(wanted);
 }
 
 CASE(a_callback_may_make_every_call)

@@ -99,6 +99,8 @@ CASE(a_file_that_shrinks_gives_no_byte_that_was_not_in_it)
         EQUAL(read_some(fd, got, 100), 0);
         closed(fd);
     }
+    free(wanted);
+    free(got);
 }
 
 CASE(a_file_cut_to_nothing_gives_0)
