@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::pool::{Crew, Turned, Work};
 use crate::sync::{Seats, lock};
-use crate::sys::threads::{block_signals, give_way};
+use crate::sys::threads::{give_way, spawn_deaf};
 
 use super::Engine;
 use super::turn::Worker;
@@ -64,7 +64,8 @@ impl Engine {
     /// Starts the timer and the first worker.
     pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let engine = Arc::clone(self);
-        self.crew.adopt(Builder::new().name("efio-timer".into()).spawn(move || engine.run_timer())?);
+        let timer = Builder::new().name("efio-timer".into());
+        self.crew.adopt(spawn_deaf(timer, move || engine.run_timer())?);
         let started = Crew::add(self);
         if started.is_err() {
             self.stop_threads();
@@ -73,8 +74,6 @@ impl Engine {
     }
 
     fn run_timer(self: Arc<Self>) {
-        // Refused only where signals cannot be blocked at all; the jobs work all the same.
-        let _ = block_signals();
         IS_ENGINE.with(|is| is.set(true));
         // Refused threads are no failure: those there are go on.
         let grow = || _ = Crew::add(&self);

@@ -18,7 +18,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, Seats, lock};
-use crate::sys::threads::block_signals;
+use crate::sys::threads::spawn_deaf;
 
 /// What a turn did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,12 +120,8 @@ impl Crew {
         let crew = work.crew();
         let Some(seat) = crew.begin() else { return Ok(()) };
         let its = Arc::clone(work);
-        let run = move || {
-            // Refused only where signals cannot be blocked at all; the work goes on all the same.
-            let _ = block_signals();
-            Self::run(&*its, seat);
-        };
-        match Builder::new().name(format!("{}-{seat}", crew.name)).spawn(run) {
+        let thread = Builder::new().name(format!("{}-{seat}", crew.name));
+        match spawn_deaf(thread, move || Self::run(&*its, seat)) {
             Ok(join) => {
                 crew.adopt(join);
                 Ok(())

@@ -8,6 +8,7 @@
 //! system call.
 
 use std::mem::MaybeUninit;
+use std::thread::{Builder, JoinHandle};
 
 use crate::job::{Done, Job};
 use crate::sys::Backend;
@@ -37,18 +38,28 @@ impl Backend for Threads {
     }
 }
 
-/// Blocks every signal in the calling thread.
+/// Makes a thread in which every signal is blocked.
 ///
 /// A program's handlers run on its own threads, not on ours; a write beyond the limit of file sizes answers `EFBIG`
-/// instead of ending the process by SIGXFSZ; and no call of ours is interrupted.
-pub(crate) fn block_signals() -> Answer<()> {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `all` has room for a set; sigfillset fills the whole of it.
-    let refused = unsafe {
+/// instead of ending the process by SIGXFSZ; and no call of ours is interrupted. The thread that makes it blocks them for
+/// that moment, because a thread begins with the mask of its maker: one that blocked them itself would be open to
+/// those that come before it gets there.
+pub(crate) fn spawn_deaf<T: Send + 'static>(
+    builder: Builder,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    let (mut all, mut before) = (MaybeUninit::<libc::sigset_t>::uninit(), MaybeUninit::uninit());
+    // SAFETY: `all` and `before` have room for a set each; sigfillset fills the whole of the one, and
+    // pthread_sigmask, which refuses nothing but a wrong first argument, the other.
+    let before = unsafe {
         libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut())
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        before.assume_init()
     };
-    if refused == 0 { Ok(()) } else { Err(refused) }
+    let made = builder.spawn(body);
+    // SAFETY: `before` is the mask that this thread had.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    made
 }
 
 /// Has the calling thread scheduled as one that computes in the background: waking up, it does not push the program's

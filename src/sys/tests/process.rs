@@ -4,14 +4,16 @@
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
+use std::thread::Builder;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 
 use super::*;
 use crate::sys::Platform;
 use crate::sys::notify_fd::EventDescriptor;
-use crate::sys::threads::{block_signals, fork_generation, on_fork};
+use crate::sys::threads::{fork_generation, on_fork, spawn_deaf};
 
 fn is_readable(event: &EventDescriptor) -> bool {
     let mut list = [PollFd::new(event.as_fd(), PollFlags::POLLIN)];
@@ -74,12 +76,30 @@ fn a_file_at_its_size_limit_is_a_fault_and_not_the_end_of_the_process() {
         return;
     }
     setrlimit(Resource::RLIMIT_FSIZE, 5000, 5000).unwrap();
-    block_signals().unwrap();
-    let bench = Bench::new();
-    let opened = bench.open(creating(bench.name("file"))).unwrap();
-    let (bytes, fault) = write(&bench.disk, opened.handle, Place::At(0), &[1; 9000]);
-    assert_eq!((bytes, fault.unwrap().errno), (5000, libc::EFBIG));
-    bench.close(opened);
+    let work = || {
+        let bench = Bench::new();
+        let opened = bench.open(creating(bench.name("file"))).unwrap();
+        let (bytes, fault) = write(&bench.disk, opened.handle, Place::At(0), &[1; 9000]);
+        assert_eq!((bytes, fault.unwrap().errno), (5000, libc::EFBIG));
+        bench.close(opened);
+    };
+    spawn_deaf(Builder::new(), work).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_thread_of_ours_is_deaf_from_its_first_moment_and_its_maker_hears_as_before() {
+    let name = std::thread::current().name().unwrap().to_owned();
+    if !alone(&name) {
+        return;
+    }
+    let mask = || SigSet::thread_get_mask().unwrap();
+    let hears = |mask: &SigSet| Signal::iterator().filter(|&signal| !mask.contains(signal)).count();
+    let before = mask();
+    let begins = spawn_deaf(Builder::new(), mask).unwrap().join().unwrap();
+    // Those two no mask can hold.
+    assert_eq!(hears(&begins), 2);
+    assert_eq!(mask(), before);
+    assert!(hears(&before) > 2);
 }
 
 #[test]
