@@ -12,7 +12,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::job::{Done, Job};
 use crate::sys::Backend;
-use crate::sys::call::{self, Answer};
+use crate::sys::call;
 use crate::sys::os::Os;
 
 /// Does each job at once.

@@ -49,7 +49,7 @@ struct ef_instance_options {
     uint64_t write_limit;       /* see ef_set_write_limit */
     uint64_t read_ahead;        /* bytes read ahead for one file; 4 MiB; 1 to 4 MiB */
     uint64_t flush_interval;    /* the longest that a byte stays in memory; 1,000,000 */
-    uint64_t close_deadline;    /* how long a close goes on when the disk refuses bytes; 2,000,000 */
+    uint64_t close_deadline;    /* how long a close goes on while no byte is taken; 2,000,000 */
     uint64_t shutdown_deadline; /* how long exit() waits for what is left; 5,000,000 */
     uint32_t files_limit;       /* open files; 1,048,576 */
     uint32_t threads_limit;     /* threads that do disk work, as many as are needed; 1 to 64; 64 */
@@ -75,9 +75,10 @@ ef_instance *ef_instance_new(const struct ef_instance_options *options);
 int ef_instance_free(ef_instance *instance, uint64_t deadline);
 
 /*
- * Writes, closes and ends everything, within the deadline. Later calls say ESHUTDOWN; status calls go on telling what
- * became of each file. After ef_shutdown(NULL, …) an ef_init starts anew. Returns 0; -1: ETIMEDOUT when something was
- * left at the deadline; EIO when bytes of a file could not be written; EDEADLK inside a callback or a log function.
+ * Writes, closes and ends everything, within the deadline. Later opens say ESHUTDOWN, and other calls with a handle of
+ * the instance EBADF; status calls go on telling what became of each file. After ef_shutdown(NULL, …) an ef_init starts
+ * anew. Returns 0; -1: ETIMEDOUT when something was left at the deadline; EIO when bytes of a file could not be written;
+ * EDEADLK inside a callback or a log function.
  */
 int ef_shutdown(ef_instance *instance, uint64_t deadline);
 
@@ -233,7 +234,7 @@ struct ef_error {
     int error;             /* errno */
     int fd;                /* the handle, or -1 */
     int64_t offset;        /* in the file, or -1 */
-    const char *operation; /* "open", "write", … */
+    const char *operation; /* "open", "write", …: what was refused by the disk, else the call without its ef_ */
     const char *message;   /* all of it in words, with the path where it is known */
 };
 

@@ -7,6 +7,7 @@ use crate::cells::Cell;
 use crate::desk::{Backing, Desk, Stage};
 use crate::failure::{Answer, Failure, fail};
 use crate::instance::Instance;
+use crate::meet::level;
 use crate::news::bits;
 use crate::world::{World, world};
 
@@ -192,8 +193,16 @@ impl Instance {
                 let errno = if what & bits::OPENED != 0 { 0 } else { errno };
                 self.end(desk, handle, cell, None, errno);
             }
+            let (errno, lost) = (desk.notes.answer, desk.notes.lost);
+            let failed = errno != 0 && !desk.notes.aborted;
+            let line = failed.then(|| {
+                let (path, why) =
+                    (desk.notes.path.to_string_lossy(), std::io::Error::from_raw_os_error(errno));
+                (level::ERROR, format!("{path}: {why}; {lost} bytes lost"))
+            });
             drop(guard);
             self.world.ended(handle, life);
+            self.log(line.into_iter().collect());
         }
     }
 }

@@ -134,6 +134,8 @@ pub(crate) struct Notes {
     pub(crate) owed: u32,
     /// `ef_file_ready_for_read` met the end; the next read tells it.
     pub(crate) end_seen: bool,
+    /// `ef_file_ready_for_read` met an error of the disk, which is told once; the next read tells it.
+    pub(crate) fault_seen: Option<Error>,
     /// Written since the offset was last brought to the end of an append file.
     pub(crate) appended: bool,
     /// A read or a seek waits for what is done to be told.

@@ -110,8 +110,13 @@ fn keep(operation: &'static CStr, handle: i32, failure: &Failure) {
         Failure::Efio(error) => error.to_string(),
         Failure::Errno(errno) => std::io::Error::from_raw_os_error(*errno).to_string(),
     };
-    let message = text(&format!("{}: {words}", operation.to_string_lossy()));
-    let last = Last { errno, handle, offset: offset.unwrap_or(-1), operation: operation.to_owned(), message };
+    let name = operation.to_string_lossy();
+    let message = text(&format!("{name}: {words}"));
+    let operation = match failure {
+        Failure::Efio(error) => text(error.operation().name()),
+        Failure::Errno(_) => text(name.trim_start_matches("ef_")),
+    };
+    let last = Last { errno, handle, offset: offset.unwrap_or(-1), operation, message };
     // A thread that is about to end has no last failure any more.
     let _ = LAST.try_with(|place| place.try_borrow_mut().map(|mut place| *place = Some(last)));
 }

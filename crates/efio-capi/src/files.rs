@@ -111,7 +111,7 @@ pub extern "C" fn ef_seek(fd: c_int, offset: i64, whence: c_int) -> i64 {
             desk.notes.read_owed = sought.as_ref().is_err_and(|error| error.is_would_block());
             let sought = sought?;
             desk.notes.appended = false;
-            desk.notes.end_seen = false;
+            (desk.notes.end_seen, desk.notes.fault_seen) = (false, None);
             if let Some(instance) = Instance::of(desk) {
                 instance.refresh(desk, cell);
             }

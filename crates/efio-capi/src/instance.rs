@@ -21,6 +21,8 @@ use crate::world::{World, left};
 const BATCH: usize = 256;
 /// How long a waiting thread sleeps before it looks for itself, in case the one who pumps is held up.
 const LOOK: Duration = Duration::from_millis(5);
+/// The most that one file may have read ahead, in bytes.
+const READ_AHEAD_MOST: u64 = 4 << 20;
 /// What `ef_write` takes for one file without having written it, unless set.
 pub(crate) const WRITE_LIMIT: u64 = 1 << 30;
 
@@ -93,6 +95,9 @@ impl Instance {
         }
         if limits.file_memory > 0 {
             builder = builder.file_memory_limit(bytes(limits.file_memory)?);
+        }
+        if limits.read_ahead > READ_AHEAD_MOST {
+            return fail(libc::EINVAL);
         }
         if limits.read_ahead > 0 {
             builder = builder.read_ahead(bytes(limits.read_ahead)?);
@@ -198,6 +203,7 @@ impl Instance {
             return fail(libc::ESHUTDOWN);
         }
         let mine = || self.world.cells.iter().filter(|(_, cell)| self.owns(&cell.desk()));
+        let lives: Vec<_> = mine().map(|(handle, cell)| (handle, cell.desk().life)).collect();
         for (handle, cell) in mine() {
             // What is in no page yet, and what has no module behind it.
             self.close_for_the_end(handle, cell);
@@ -221,6 +227,11 @@ impl Instance {
                 drop(desk);
                 self.world.ended(handle, life);
             }
+        }
+        for (handle, life) in lives {
+            let Some(cell) = self.world.cells.get(handle as i32) else { continue };
+            let desk = cell.desk();
+            lost |= desk.life == life && desk.notes.lost > 0 && !desk.notes.aborted;
         }
         // ORDER: Release pairs with `is_stopping`.
         self.stopping.store(true, Ordering::Release);

@@ -142,6 +142,7 @@ impl Instance {
         let plain = desk.stage == Stage::Open
             && desk.backlog.is_empty()
             && !notes.end_seen
+            && notes.fault_seen.is_none()
             && !desk.access.moves_to_end();
         match desk.backing {
             Backing::File(fd) if plain => match Word::new(self.seat, fd) {

@@ -52,6 +52,10 @@ fn read_slowly(cell: &Cell, into: &mut [u8]) -> Answer<isize> {
         Backing::None => return fail(libc::EBADF),
     };
     instance.settle_offset(desk, fd)?;
+    if let Some(error) = desk.notes.fault_seen.take() {
+        instance.refresh(desk, cell);
+        return Err(error.into());
+    }
     if std::mem::take(&mut desk.notes.end_seen) {
         instance.refresh(desk, cell);
         return Ok(0);
@@ -67,7 +71,7 @@ impl Instance {
             return fail(libc::EAGAIN);
         }
         if desk.notes.appended {
-            desk.notes.end_seen = false;
+            (desk.notes.end_seen, desk.notes.fault_seen) = (false, None);
             if let Err(error) = self.efio.ef_seek(fd, SeekFrom::End(0)) {
                 desk.notes.read_owed = error.is_would_block();
                 return Err(error.into());
@@ -90,10 +94,22 @@ pub(crate) fn ready(handle: i32) -> Answer<isize> {
         Backing::None => return fail(libc::EBADF),
     };
     instance.settle_offset(desk, fd)?;
+    if let Some(error) = &desk.notes.fault_seen {
+        return Err(error.clone().into());
+    }
     if desk.notes.end_seen {
         return Ok(0);
     }
-    let found = !instance.efio.ef_lend_read(fd)?.is_empty();
+    let found = match instance.efio.ef_lend_read(fd) {
+        Ok(lent) => !lent.is_empty(),
+        Err(error) => {
+            if error.raw_os_error().is_some() && !error.is_would_block() {
+                desk.notes.fault_seen = Some(error.clone());
+                instance.refresh(desk, cell);
+            }
+            return Err(error.into());
+        }
+    };
     if !found {
         // efio tells the end once; the read that follows is to have it.
         desk.notes.end_seen = true;
@@ -137,7 +153,8 @@ impl Instance {
         let room = desk.backlog.is_empty() && now.contains(Readiness::WRITABLE)
             || self.pending(desk) < self.limit_of(desk)
             || now.is_error();
-        let bytes = settled && (desk.notes.end_seen || now.contains(Readiness::READABLE));
+        let told = desk.notes.end_seen || desk.notes.fault_seen.is_some();
+        let bytes = settled && (told || now.contains(Readiness::READABLE));
         Ok(i32::from(room && desk.access.write) + 2 * i32::from(bytes && desk.access.read))
     }
 }

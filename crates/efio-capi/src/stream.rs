@@ -334,6 +334,8 @@ impl Task {
             Ok(count) => {
                 state.outbound.drain(..count);
                 state.written += count as u64;
+                // Somebody takes them: the close that waits for that begins to wait anew.
+                state.until = None;
             }
             Err(libc::EAGAIN) => return,
             Err(errno) => {

@@ -147,6 +147,10 @@ impl World {
     /// A further instance; its seat and the number of those who have sat there.
     pub(crate) fn add(&'static self, limits: Limits) -> Answer<(u8, u32)> {
         let _seating = lock(&self.seating);
+        // One seat is kept for the instance of ef_io.h, which may start later.
+        if self.instances().filter(|instance| !instance.global).count() >= SEATS - 1 {
+            return fail(libc::ENFILE);
+        }
         let (seat, _) = self.sit(limits, false)?;
         // ORDER: Relaxed: set by this thread, under the lock.
         Ok((seat, self.seats[usize::from(seat)].serial.load(Ordering::Relaxed)))

@@ -220,6 +220,7 @@ program! { closing:
     a_pipe_that_gives_nothing_is_closed
     ef_close_immediate_tells_the_callback_once_as_well
     ef_close_immediate_gives_up_at_its_deadline_and_the_close_goes_on
+    a_pipe_that_takes_nothing_is_given_up_after_the_close_deadline
     ten_thousand_open_close_cycles_use_few_numbers
     a_handle_whose_close_nobody_asked_about_answers_after_4000_later_closes
     closes_that_nobody_asks_about_do_not_use_up_the_numbers
@@ -309,7 +310,7 @@ program! { instances:
     files_of_an_instance_have_no_callbacks
     the_calls_of_ef_io_work_on_files_of_an_instance
     ef_shutdown_writes_and_closes_everything
-    after_ef_shutdown_calls_say_eshutdown_until_ef_init
+    after_ef_shutdown_opens_say_eshutdown_and_calls_with_its_handles_ebadf_until_ef_init
     ef_shutdown_can_be_repeated_through_many_starts
     ef_shutdown_tells_that_bytes_were_lost
     ef_shutdown_ends_at_its_deadline

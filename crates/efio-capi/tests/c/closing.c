@@ -149,18 +149,49 @@ CASE(ef_close_immediate_tells_the_callback_once_as_well)
     order_is_right();
 }
 
+static int hurry;
+
+/* A reader with a long breath: a page every 20 ms, until it is told to hurry. */
+static void *takes_slowly(void *data)
+{
+    static char bytes[4096];
+    size_t all = 0;
+    while (all < sizeof much) {
+        ssize_t n = read(*(int *)data, bytes, sizeof bytes);
+        all += n > 0 ? (size_t)n : 0;
+        if (!__atomic_load_n(&hurry, __ATOMIC_SEQ_CST))
+            rest(20);
+    }
+    return NULL;
+}
+
 CASE(ef_close_immediate_gives_up_at_its_deadline_and_the_close_goes_on)
 {
     struct ef_instance_options options;
     ef_options_init(&options, sizeof options);
-    options.close_deadline = 100000;
-    options.shutdown_deadline = 100000;
+    options.close_deadline = 500000;
+    options.shutdown_deadline = 10000;
     EQUAL(GOOD(ef_init_with(&options)), 0);
     int end, fd = stuck(&end);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, takes_slowly, &end) == 0);
     FAILS(ef_close_immediate(fd), ETIMEDOUT);
     FAILS(ef_close_status(fd), EAGAIN);
-    EQUAL(drained(end, sizeof much), sizeof much);
+    __atomic_store_n(&hurry, 1, __ATOMIC_SEQ_CST);
     UNTIL(ef_close_status(fd) == 0);
+    pthread_join(thread, NULL);
+}
+
+CASE(a_pipe_that_takes_nothing_is_given_up_after_the_close_deadline)
+{
+    struct ef_instance_options options;
+    ef_options_init(&options, sizeof options);
+    options.close_deadline = 100000;
+    EQUAL(GOOD(ef_init_with(&options)), 0);
+    int end, fd = stuck(&end);
+    EQUAL(close_error(fd), ETIMEDOUT);
+    for (int i = 0; i < 3; i++)
+        FAILS(ef_close_status(fd), ETIMEDOUT);
 }
 
 CASE(ten_thousand_open_close_cycles_use_few_numbers)

@@ -192,15 +192,15 @@ CASE(ef_shutdown_writes_and_closes_everything)
     EQUAL(GOOD(ef_close_status(fd)), 0);
 }
 
-CASE(after_ef_shutdown_calls_say_eshutdown_until_ef_init)
+CASE(after_ef_shutdown_opens_say_eshutdown_and_calls_with_its_handles_ebadf_until_ef_init)
 {
     put("file", "x", 1);
     int fd = opened("file", O_RDWR);
     EQUAL(GOOD(ef_shutdown(NULL, 1000000)), 0);
     FAILS(ef_open("file", O_RDONLY), ESHUTDOWN);
-    FAILS(ef_write(fd, "x", 1), ESHUTDOWN);
-    FAILS(ef_read(fd, much, 1), ESHUTDOWN);
-    FAILS(ef_sync(fd), ESHUTDOWN);
+    FAILS(ef_write(fd, "x", 1), EBADF);
+    FAILS(ef_read(fd, much, 1), EBADF);
+    FAILS(ef_sync(fd), EBADF);
     EQUAL(GOOD(ef_close_status(fd)), 0);
     ef_init();
     int next = opened("file", O_RDWR);
