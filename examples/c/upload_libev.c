@@ -105,10 +105,10 @@ static int hand_over(struct client *client)
 
 static void take_body(struct client *client)
 {
+    if (!hand_over(client))
+        return;
     /* At most some buffers at a time, so that one fast client leaves room for others. */
     for (int i = 0; i < 16; i++) {
-        if (!hand_over(client))
-            return;
         ssize_t n = recv(client->socket, client->buffer, sizeof client->buffer, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
             break;
@@ -118,6 +118,8 @@ static void take_body(struct client *client)
         }
         client->filled = (size_t)n;
         client->taken = 0;
+        if (!hand_over(client))
+            return;
     }
     ev_io_start(loop, &client->input);
 }
