@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::ptr::null_mut;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{MutexGuard, Once};
 
 use efio_capi::{ef_io, files, instances};
 use support::{Told, close, errno, open, read, settle, until, write};
@@ -28,11 +28,9 @@ struct Options {
     threads_limit: u32,
 }
 
-/// One test at a time: limits are the process's.
-static TURN: Mutex<()> = Mutex::new(());
-
 /// Starts the library with as few pages as it can have.
 fn start() -> MutexGuard<'static, ()> {
+    let turn = support::turn();
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         let mut options = std::mem::MaybeUninit::<Options>::uninit();
@@ -47,7 +45,7 @@ fn start() -> MutexGuard<'static, ()> {
             assert_eq!(instances::ef_init_with((&raw const least).cast()), 0);
         }
     });
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    turn
 }
 
 fn piece(round: usize, bytes: usize) -> Vec<u8> {

@@ -15,13 +15,6 @@ const OPEN: c_int = 0;
 const READ: c_int = 1;
 const CLOSE: c_int = 2;
 
-/// Callbacks are the process's: one test at a time.
-static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
-fn turn() -> std::sync::MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 fn told() -> &'static Told {
     let told: &'static Told = Box::leak(Box::default());
     told.listen();
@@ -30,7 +23,7 @@ fn told() -> &'static Told {
 
 #[test]
 fn opens_and_closes_are_told_once_in_order_and_each_refused_read_at_least_once() {
-    let _turn = turn();
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let told = told();
     for round in 0..20 {
@@ -78,7 +71,7 @@ fn forget(path: &std::path::Path) {
 
 #[test]
 fn each_refused_read_of_a_pipe_is_told() {
-    let _turn = turn();
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe");
     // SAFETY: a path with its NUL byte.
@@ -100,7 +93,7 @@ fn each_refused_read_of_a_pipe_is_told() {
 
 #[test]
 fn an_open_that_fails_is_told_and_a_close_during_the_open_is_told_after_it() {
-    let _turn = turn();
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let told = told();
     let handle = begin(&folder.path().join("missing"), libc::O_RDONLY).unwrap();
@@ -121,7 +114,7 @@ fn an_open_that_fails_is_told_and_a_close_during_the_open_is_told_after_it() {
 
 #[test]
 fn from_inside_a_callback_every_call_answers() {
-    let _turn = turn();
+    let _turn = support::turn();
     static ANSWERS: [AtomicI32; 3] = [const { AtomicI32::new(-7) }; 3];
     static DONE: AtomicU32 = AtomicU32::new(0);
     unsafe extern "C" fn inside(handle: c_int, oper: c_int, other: *mut c_void) {
@@ -153,7 +146,7 @@ fn from_inside_a_callback_every_call_answers() {
 
 #[test]
 fn after_unset_none_is_called_though_files_go_on() {
-    let _turn = turn();
+    let _turn = support::turn();
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     unsafe extern "C" fn count(_: c_int, _: c_int, _: *mut c_void) {
         CALLS.fetch_add(1, Ordering::SeqCst);
@@ -175,7 +168,7 @@ fn after_unset_none_is_called_though_files_go_on() {
 
 #[test]
 fn a_pool_of_the_program_makes_the_callbacks_and_runs_its_tasks() {
-    let _turn = turn();
+    let _turn = support::turn();
     static TASKS: AtomicU32 = AtomicU32::new(0);
     static POOLED: AtomicU32 = AtomicU32::new(0);
     fn on_the_pool() -> bool {

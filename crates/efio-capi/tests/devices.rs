@@ -20,6 +20,7 @@ fn pipe(folder: &Path) -> PathBuf {
 
 #[test]
 fn a_pipe_is_read_from_its_writer_to_its_end() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = pipe(folder.path());
     let handle = open(&path, libc::O_RDONLY).unwrap();
@@ -45,6 +46,7 @@ fn a_pipe_is_read_from_its_writer_to_its_end() {
 
 #[test]
 fn a_pipe_that_nobody_reads_waits_to_be_open_and_holds_up_no_other_file() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = pipe(folder.path());
     let writing = begin(&path, libc::O_WRONLY).unwrap();
@@ -69,6 +71,7 @@ fn a_pipe_that_nobody_reads_waits_to_be_open_and_holds_up_no_other_file() {
 
 #[test]
 fn a_reader_that_goes_away_is_an_error_and_kills_nobody() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = pipe(folder.path());
     let handle = begin(&path, libc::O_WRONLY).unwrap();
@@ -81,6 +84,7 @@ fn a_reader_that_goes_away_is_an_error_and_kills_nobody() {
 
 #[test]
 fn the_full_device_says_so_and_the_others_do_what_they_do() {
+    let _turn = support::turn();
     let full = open(Path::new("/dev/full"), libc::O_WRONLY).unwrap();
     let first = write(full, b"no room");
     assert!(matches!(first, Ok(7) | Err(libc::ENOSPC)), "{first:?}");
@@ -103,6 +107,7 @@ fn the_full_device_says_so_and_the_others_do_what_they_do() {
 
 #[test]
 fn files_without_a_size_are_read() {
+    let _turn = support::turn();
     for name in ["/proc/self/status", "/proc/version"] {
         let handle = open(Path::new(name), libc::O_RDONLY).unwrap();
         let text = read_all(handle).unwrap();
@@ -116,6 +121,7 @@ fn files_without_a_size_are_read() {
 
 #[test]
 fn a_file_without_a_name_is_a_file() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let handle = match open(folder.path(), libc::O_RDWR | libc::O_TMPFILE) {
         Err(libc::EOPNOTSUPP) => return println!("skipped: the file system has no unnamed files"),

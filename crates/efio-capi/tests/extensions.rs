@@ -109,6 +109,7 @@ fn progress(fd: c_int) -> Progress {
 
 #[test]
 fn an_instance_tells_by_a_descriptor_and_ends_with_its_handles() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     // SAFETY: NULL stands for the defaults.
@@ -148,6 +149,7 @@ fn an_instance_tells_by_a_descriptor_and_ends_with_its_handles() {
 
 #[test]
 fn without_a_write_limit_a_write_that_finds_no_page_is_refused_and_told() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     // SAFETY: NULL stands for the defaults.
     let instance = unsafe { instances::ef_instance_new(null()) };
@@ -174,6 +176,7 @@ fn without_a_write_limit_a_write_that_finds_no_page_is_refused_and_told() {
 
 #[test]
 fn an_atomic_file_appears_with_its_close_and_an_aborted_one_never_does() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let atomic = OpenOptions { atomic: 1, durability: 2, ..options(libc::O_WRONLY | libc::O_CREAT) };
@@ -198,6 +201,7 @@ fn an_atomic_file_appears_with_its_close_and_an_aborted_one_never_does() {
 
 #[test]
 fn offsets_sizes_and_other_files_behind_a_handle() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let fd = open(&path, libc::O_RDWR | libc::O_CREAT).unwrap();
@@ -234,6 +238,7 @@ fn offsets_sizes_and_other_files_behind_a_handle() {
 
 #[test]
 fn failures_are_told_in_words_and_to_the_log() {
+    let _turn = support::turn();
     static LINES: Mutex<Vec<(c_int, CString)>> = Mutex::new(Vec::new());
     unsafe extern "C" fn log(level: c_int, line: *const c_char, _: *mut c_void) {
         // SAFETY: a line with its NUL byte.
@@ -259,6 +264,7 @@ fn failures_are_told_in_words_and_to_the_log() {
 
 #[test]
 fn a_child_of_fork_has_none_of_its_parents_handles_and_may_open_its_own() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let (path, own) = (folder.path().join("file"), folder.path().join("own"));
     let fd = open(&path, libc::O_WRONLY | libc::O_CREAT).unwrap();
@@ -285,6 +291,7 @@ fn a_child_of_fork_has_none_of_its_parents_handles_and_may_open_its_own() {
 
 #[test]
 fn after_a_shutdown_everything_is_written_and_an_init_starts_anew() {
+    let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let fd = open(&path, libc::O_WRONLY | libc::O_CREAT).unwrap();

@@ -5,13 +5,20 @@
 use std::ffi::{CString, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use efio_capi::ef_io;
 
 /// Nothing that a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The library is the process's, and so are its handles, callbacks and limits: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+pub fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An answer with errno, if it is below 0.
 pub fn errno<T: Into<i64> + Copy>(answer: T) -> Result<T, i32> {
