@@ -77,8 +77,9 @@ int ef_instance_free(ef_instance *instance, uint64_t deadline);
 /*
  * Writes, closes and ends everything, within the deadline. Later opens say ESHUTDOWN, and other calls with a handle of
  * the instance EBADF; status calls go on telling what became of each file. After ef_shutdown(NULL, …) an ef_init starts
- * anew. Returns 0; -1: ETIMEDOUT when something was left at the deadline; EIO when bytes of a file could not be written;
- * EDEADLK inside a callback or a log function.
+ * anew, at most 254 times in a process, and each time keeps some MiB until the process ends. Returns 0; -1: ETIMEDOUT
+ * when something was left at the deadline; EIO when bytes of a file could not be written; EDEADLK inside a callback or a
+ * log function.
  */
 int ef_shutdown(ef_instance *instance, uint64_t deadline);
 

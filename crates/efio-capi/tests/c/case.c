@@ -145,7 +145,7 @@ void until_heard(int fd, int oper, int times)
     pthread_mutex_lock(&lock);
     while (count_of(fd, oper) < times) {
         if (pthread_cond_timedwait(&news, &lock, &end) != 0)
-            fail_at(__FILE__, __LINE__, "waited in vain for callback %d of handle %d, the %dth", oper, fd, times);
+            fail_at(__FILE__, __LINE__, "waited in vain for callback %d of handle %d, number %d of its kind", oper, fd, times);
     }
     pthread_mutex_unlock(&lock);
 }
