@@ -164,6 +164,9 @@ impl Disk for Os {
         #[cfg(target_os = "linux")]
         if read && size > 0 {
             raw::will_need(handle.0, READ_AHEAD);
+            if size > u64::from(READ_AHEAD) {
+                raw::in_sequence(handle.0);
+            }
         }
         #[cfg(not(target_os = "linux"))]
         let _ = (read, size);

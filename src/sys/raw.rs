@@ -230,6 +230,13 @@ pub(super) fn will_need(descriptor: i32, bytes: u32) {
     unsafe { posix_fadvise(descriptor, 0, off_t::from(bytes), libc::POSIX_FADV_WILLNEED) };
 }
 
+/// Tells the kernel that the file will be read from one end to the other, for which it reads twice as far ahead.
+#[cfg(target_os = "linux")]
+pub(super) fn in_sequence(descriptor: i32) {
+    // SAFETY: takes numbers only.
+    unsafe { posix_fadvise(descriptor, 0, 0, libc::POSIX_FADV_SEQUENTIAL) };
+}
+
 /// Clears `O_NONBLOCK`, and leaves the other flags.
 pub(super) fn clear_nonblock(descriptor: i32) -> Answer<()> {
     // SAFETY: takes numbers only.
