@@ -55,6 +55,22 @@ fn every_value_at_a_gate_finds_a_sleeper() {
 }
 
 #[test]
+fn a_value_behind_a_push_that_is_under_way_finds_its_sleeper_at_a_gate() {
+    explore(|| {
+        let gate = Arc::new(Gate::new(Tickets::new(1, 2)));
+        let consumers = [0; 2].map(|_| {
+            let gate = gate.clone();
+            thread::spawn(move || gate.pop_wait(None).unwrap())
+        });
+        let producer = gate.clone();
+        let producer = thread::spawn(move || assert!(producer.push(1).is_ok()));
+        assert!(gate.push(2).is_ok());
+        producer.join().unwrap();
+        assert_eq!(join_all(consumers).iter().sum::<u32>(), 3);
+    });
+}
+
+#[test]
 fn tickets_and_lanes_lose_nothing_between_two_producers_and_two_consumers() {
     explore(|| {
         let shared = Arc::new((Tickets::new(2, 1), Lanes::new(2, 1), AtomicUsize::new(0)));

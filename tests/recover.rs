@@ -219,3 +219,26 @@ fn an_append_that_was_not_retained_is_not_written_again_at_a_guess() {
     assert!(all.until(fd, Readiness::CLOSED).error().is_some());
     assert!(mounted.disk.contents("file") == [noise(6, 100), b"line\n".to_vec()].concat());
 }
+
+#[test]
+fn a_preallocation_has_its_turn_among_steady_writes() {
+    let Some((mut all, mounted)) = stage() else { return };
+    let fd = all.open(mounted.path("file"), &retaining().append(true)).unwrap();
+    let line = [b'x'; 5000];
+    let mut lines = 0;
+    all.write(fd, &line).unwrap();
+    all.efio.ef_preallocate(fd, 0, 100_000, false).unwrap();
+    // As long as it takes: it is the only way out.
+    while all.look_for(fd, Readiness::DONE).is_none() {
+        all.write(fd, &line).unwrap();
+        lines += 1;
+        all.gather(Duration::ZERO);
+        assert!(lines < 200_000, "a preallocation waits while {lines} lines are written");
+    }
+    assert!(mounted.disk.count("file", Asked::Sync) < 5, "and asks for one sync");
+    assert!(all.close(fd).error().is_none());
+    // What was accepted before is before the room, the rest behind it.
+    let contents = mounted.disk.contents("file");
+    assert_eq!(contents.len(), 100_000 + lines * line.len());
+    assert!(contents[..5000] == line && contents[5000..100_000].iter().all(|byte| *byte == 0));
+}

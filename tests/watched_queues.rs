@@ -193,3 +193,48 @@ fn a_signal_is_readable_until_it_is_lowered() {
     poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
     assert!(events.is_empty());
 }
+
+#[test]
+fn what_was_pushed_before_its_source_panicked_is_known_to_who_sleeps() {
+    let gate = Gate::new(Mpmc::new(8));
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| (gate.pop_wait(None), gate.pop_wait(None)));
+        let mut source = (0..3).inspect(|number| assert!(*number < 2, "no third number"));
+        let pushing = std::panic::AssertUnwindSafe(|| gate.push_all(&mut source));
+        assert!(std::panic::catch_unwind(pushing).is_err());
+        assert_eq!(sleeper.join().unwrap(), (Ok(0), Ok(1)));
+    });
+}
+
+#[test]
+fn a_source_may_wait_for_what_becomes_of_an_earlier_value() {
+    let gate = Gate::new(Mpmc::new(8));
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let gate = &gate;
+        scope.spawn(move || {
+            while let Ok(number) = gate.pop_wait(None) {
+                send.send(number).unwrap();
+            }
+        });
+        let mut source = (0..3).inspect(|number| {
+            if *number > 0 {
+                assert_eq!(receive.recv().unwrap(), number - 1);
+            }
+        });
+        assert!(gate.push_all(&mut source).is_ok());
+        assert!(gate.close());
+    });
+}
+
+#[test]
+#[should_panic(expected = "beyond what memory can hold")]
+fn a_ring_beyond_all_memory_is_refused() {
+    let _ = efio::queue::spsc::channel::<u8>(usize::MAX);
+}
+
+#[test]
+#[should_panic(expected = "beyond what memory can hold")]
+fn tickets_beyond_all_memory_are_refused() {
+    let _ = efio::queue::Tickets::<u8>::new(1 << 33, 1 << 33);
+}

@@ -113,7 +113,10 @@ impl MetaRequest {
     /// The actor: a request waits for what was accepted before it.
     pub(super) fn has_barrier(&self) -> bool {
         match self.asked() {
-            Some((Asked::Truncate { .. } | Asked::Reopen, _)) => true,
+            Some((
+                Asked::Truncate { .. } | Asked::Reopen | Asked::Preallocate { keep_size: false, .. },
+                _,
+            )) => true,
             Some((Asked::Lock(lock), _)) => lock.exclusive.is_none(),
             _ => false,
         }
@@ -209,7 +212,9 @@ impl Control {
     /// The accepted bytes that must be written before the request that waits, and none beyond.
     pub(super) fn barrier(&self, slot: &Slot) -> Option<u64> {
         match slot.meta.asked() {
-            Some((Asked::Truncate { .. } | Asked::Reopen, barrier)) => Some(place_of(slot, barrier)),
+            Some((asked, barrier)) if asked == Asked::Reopen || self.moves_end(asked) => {
+                Some(place_of(slot, barrier))
+            }
             _ => None,
         }
     }
@@ -263,11 +268,10 @@ impl Control {
                 commons.raise(slot, (Readiness::DONE | Readiness::ERROR).bits());
                 return;
             }
-            Asked::Truncate { .. } if slot.written() < place_of(slot, barrier) || self.busy.write => {
+            _ if self.moves_end(asked) && (slot.written() < place_of(slot, barrier) || self.busy.write) => {
                 self.write_first(barrier, slot, commons, out);
                 return;
             }
-            Asked::Preallocate { .. } if self.moves_end(asked) && self.busy.write => return,
             _ if self.moves_end(asked) && self.keeps_back(slot) => return,
             Asked::Truncate { size } => Work::Truncate { handle, size },
             Asked::Preallocate { offset, bytes, keep_size } => {

@@ -199,6 +199,14 @@ impl Commons {
         {
             class = smaller(class);
         }
+        // What is left of the limit is used, down to what `has_stripe_room` calls room.
+        while held > 0
+            && held + class.bytes() > limit
+            && class != Class::Small
+            && smaller(class).bytes() >= whole
+        {
+            class = smaller(class);
+        }
         // A file that holds nothing gets one page, whatever its limit.
         if held > 0 && held + class.bytes() > limit {
             return Err(Room::FileFull);

@@ -72,14 +72,18 @@ impl<T: Send + 'static> Results<T> {
         Self { shared: Arc::new(Shared { gate, owed: AtomicUsize::new(0) }), forks: fork_generation() }
     }
 
-    /// The oldest result that is there; never waits.
+    /// The oldest result that is there; never waits. In a child process there is none: the thread that was about to deliver one
+    /// does not exist there.
     #[must_use]
     pub fn try_take(&self) -> Option<Finished<T>> {
+        if self.forks != fork_generation() {
+            return None;
+        }
         self.shared.gate.pop().ok().inspect(|_| self.taken())
     }
 
-    /// Waits for a result, at most for `timeout`. On a thread of any pool, and in a child process, it looks and does not
-    /// wait.
+    /// Waits for a result, at most for `timeout`. On a thread of any pool it looks and does not wait; in a child process there
+    /// is none.
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Finished<T>> {
         if is_pool_thread() || self.forks != fork_generation() {

@@ -33,6 +33,10 @@ pub trait Shared {
     /// Whether room for one value is room for any. If it is not, a pop wakes all who wait for room, not one of them.
     const ONE_ROOM: bool = true;
 
+    /// Whether a pop finds a value as soon as its push is done. If it may have to wait for the push of another value, each push
+    /// wakes all who wait, not one of them.
+    const ONE_VALUE: bool = true;
+
     /// Adds `value`.
     ///
     /// # Errors
@@ -115,7 +119,11 @@ impl<Q: Shared> Gate<Q> {
         }
         self.queue.try_push(value).map_err(PushError::Full)?;
         drop(inside);
-        self.values.notify_one();
+        if Q::ONE_VALUE {
+            self.values.notify_one();
+        } else {
+            self.values.notify_all();
+        }
         Ok(())
     }
 
@@ -125,20 +133,8 @@ impl<Q: Shared> Gate<Q> {
     ///
     /// The first refusal, with its value; those before it are in the queue.
     pub fn push_all(&self, source: &mut impl Iterator<Item = Q::Item>) -> Result<(), PushError<Q::Item>> {
-        let inside = Inside::enter(self);
-        let mut pushed = Ok(());
-        for value in source {
-            pushed = match self.is_closed() {
-                true => Err(PushError::Closed(value)),
-                false => self.queue.try_push(value).map_err(PushError::Full),
-            };
-            if pushed.is_err() {
-                break;
-            }
-        }
-        drop(inside);
-        self.values.notify_all();
-        pushed
+        // One by one: what `source` does in between, and however it ends, the values before it are known.
+        source.try_for_each(|value| self.push(value))
     }
 
     /// Waits for room, at most for `timeout`, and adds `value`.
@@ -277,7 +273,7 @@ impl<'a, Q: Shared> Inside<'a, Q> {
         this
     }
 
-    /// Adds to this thread's word. (A thread may be inside twice, by the iterator that it gave to `push_all`.)
+    /// Adds to this thread's word.
     #[inline]
     fn count(&self, change: usize) {
         let inside = &self.gate.inside[self.stripe];

@@ -60,8 +60,12 @@ impl<T> Tickets<T> {
     /// If the number of places, so rounded, is beyond what memory can hold.
     #[must_use]
     pub fn new(parts: usize, depth: usize) -> Self {
-        let (parts, depth) = (parts.max(1).next_power_of_two(), depth.max(1).next_power_of_two());
-        let cells = (0..parts * depth)
+        let rounded = parts.max(1).checked_next_power_of_two().zip(depth.max(1).checked_next_power_of_two());
+        let places = rounded.and_then(|(parts, depth)| parts.checked_mul(depth));
+        let (Some((parts, depth)), Some(places)) = (rounded, places) else {
+            panic!("{parts} parts of {depth} places are beyond what memory can hold")
+        };
+        let cells = (0..places)
             .map(|_| Cell { turn: AtomicUsize::new(0), value: UnsafeCell::new(MaybeUninit::uninit()) });
         Self {
             tail: CachePadded::new(AtomicUsize::new(0)),
@@ -188,6 +192,10 @@ impl<T> Drop for Tickets<T> {
 
 impl<T> Shared for Tickets<T> {
     type Item = T;
+
+    // A pop may find nothing while the push of the oldest value is under way, with others behind it; and a push no room.
+    const ONE_ROOM: bool = false;
+    const ONE_VALUE: bool = false;
 
     fn try_push(&self, value: T) -> Result<(), T> {
         self.push(value)

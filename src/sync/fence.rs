@@ -15,7 +15,7 @@
 //!
 //! Invariant: the choice is made once in the process, by [`register`], before any fence that
 //! matters: whoever uses the fences came by a module whose start called it, and that happens before.
-//! The one change after that is from light to full, when a sandbox closed later refuses the call.
+//! The one change after that is from light to full, by way of settling, when a sandbox closed later refuses the call.
 
 #![allow(unsafe_code, reason = "membarrier(2) has no safe wrapper")]
 
@@ -28,18 +28,26 @@ pub(crate) use model::{fence_after_update, heavy_fence, is_light, light_fence, r
 #[cfg(not(efio_loom))]
 mod platform {
     use std::sync::Once;
-    use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+    use std::sync::atomic::{AtomicU8, Ordering, compiler_fence, fence};
+    use std::time::Duration;
 
     static DECIDED: Once = Once::new();
+    /// Each side fences for itself.
+    const FULL: u8 = 0;
     /// The kernel takes part: `light_fence` need not fence the processor.
-    static LIGHT: AtomicBool = AtomicBool::new(false);
+    const LIGHT: u8 = 1;
+    /// The kernel refuses by now. What was written before a light fence may still be on its way.
+    const SETTLING: u8 = 2;
+    static KIND: AtomicU8 = AtomicU8::new(FULL);
+    /// A write leaves its processor's store buffer in well under this time.
+    const SETTLED_AFTER: Duration = Duration::from_millis(1);
 
     /// Makes the choice; to be called by the start of each module, before its first fence.
     pub(crate) fn register() {
         DECIDED.call_once(|| {
             let available = kernel::register();
             // ORDER: Relaxed; `Once` pairs the end of this closure with every later `register`.
-            LIGHT.store(available, Ordering::Relaxed);
+            KIND.store(if available { LIGHT } else { FULL }, Ordering::Relaxed);
         });
     }
 
@@ -47,7 +55,7 @@ mod platform {
     #[inline(always)]
     pub(crate) fn light_fence() {
         // ORDER: Relaxed; ordered after the store in `register` by the caller's own `register`.
-        if LIGHT.load(Ordering::Relaxed) {
+        if KIND.load(Ordering::Relaxed) == LIGHT {
             compiler_fence(Ordering::SeqCst);
         } else {
             // ORDER: SeqCst pairs with the SeqCst fence in `heavy_fence`.
@@ -61,7 +69,8 @@ mod platform {
     /// written in between, which may have to come over from another processor first.
     #[inline(always)]
     pub(crate) fn fence_after_update() {
-        if cfg!(target_arch = "x86_64") {
+        // An interpreter knows the language's rules only, and by these it is none.
+        if cfg!(all(target_arch = "x86_64", not(miri))) {
             // ORDER: SeqCst: the update itself is the processor's fence, and this keeps the compiler to it.
             compiler_fence(Ordering::SeqCst);
         } else {
@@ -73,7 +82,7 @@ mod platform {
     /// The kernel fences for the light side.
     pub(crate) fn is_light() -> bool {
         // ORDER: Relaxed: a figure.
-        LIGHT.load(Ordering::Relaxed)
+        KIND.load(Ordering::Relaxed) == LIGHT
     }
 
     /// The rare side's fence, between its write and its read. A few microseconds.
@@ -82,16 +91,21 @@ mod platform {
         // where the kernel does the rest.
         fence(Ordering::SeqCst);
         // ORDER: Relaxed, as in `light_fence`.
-        if LIGHT.load(Ordering::Relaxed) && !kernel::run() {
-            // A sandbox closed after `register` refuses the call. From now on the light side
-            // fences for itself; what it wrote just before leaves its store buffer in well under
-            // the time slept here.
-            // ORDER: Relaxed pairs with the load in `light_fence`.
-            LIGHT.store(false, Ordering::Relaxed);
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            // ORDER: SeqCst pairs with the SeqCst fence in `light_fence`.
-            fence(Ordering::SeqCst);
+        let kind = KIND.load(Ordering::Relaxed);
+        if kind == FULL || kind == LIGHT && kernel::run() {
+            return;
         }
+        // A sandbox closed after `register` refuses the call. From now on the light side fences for itself; for what it wrote
+        // just before, everybody who comes now waits.
+        if kind == LIGHT {
+            // ORDER: Relaxed pairs with the load in `light_fence`. Nobody goes back from full to settling.
+            let _ = KIND.compare_exchange(LIGHT, SETTLING, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        std::thread::sleep(SETTLED_AFTER);
+        // ORDER: Relaxed: who reads it reads what was settled before it, by the time that went by.
+        KIND.store(FULL, Ordering::Relaxed);
+        // ORDER: SeqCst pairs with the SeqCst fence in `light_fence`.
+        fence(Ordering::SeqCst);
     }
 
     #[cfg(target_os = "linux")]
