@@ -74,12 +74,10 @@ impl<T> Shared<T> {
 
     /// True: nobody had closed this side yet. `own` is the closer's own count, which is never ahead of the limit.
     fn close(&self, side: u32, own: usize) -> bool {
-        // First, so that who knows that it is closed is refused; a push that is sent the long way meanwhile finds no room.
-        // ORDER: AcqRel; pairs with the Acquire load in `push`. A swap, as the compare-exchange in `room_for` comes before or
-        // after it.
+        // First, so that who knows that it is closed is refused; a push sent the long way meanwhile finds no room.
+        // ORDER: AcqRel; pairs with the load in `push`. A swap: the compare-exchange in `room_for` is before or after it.
         self.tail.limit.swap(own.wrapping_sub(1), Ordering::AcqRel);
-        // ORDER: AcqRel; its Release half pairs with the Acquire load in `closed`: what was pushed before is seen, and the
-        // limit above.
+        // ORDER: AcqRel; pairs with the load in `closed`: what was pushed before is seen, and the limit above.
         let first = self.calm.closed.fetch_or(side, Ordering::AcqRel) & side == 0;
         self.calm.values.notify_all();
         self.calm.room.notify_all();
@@ -136,10 +134,6 @@ pub fn channel<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 
 /// As [`channel`], for halves that an event loop watches: `values` is told when the consumer may look again, `room` when
 /// the producer may, each once for each [`Consumer::arm`] or [`Producer::arm`].
-///
-/// # Panics
-///
-/// As [`channel`].
 #[must_use]
 pub fn channel_with_signals<T>(
     capacity: usize,
@@ -155,9 +149,7 @@ fn new<T>(
     room: Option<Box<dyn Signal>>,
 ) -> (Producer<T>, Consumer<T>) {
     let capacity = capacity.max(1);
-    let Some(places) = capacity.checked_next_power_of_two() else {
-        panic!("a ring of {capacity} places is beyond what memory can hold")
-    };
+    let Some(places) = capacity.checked_next_power_of_two() else { panic!("beyond what memory can hold") };
     let places = (0..places).map(|_| UnsafeCell::new(MaybeUninit::uninit()));
     let calm = Calm {
         closed: AtomicU32::new(0),
