@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_slot_that_is_rebound_while_a_sweep_puts_it_back_is_handed_on() {
         struct Rebinder {
-            news: std::sync::OnceLock<Arc<News>>,
+            news: std::sync::OnceLock<std::sync::Weak<News>>,
             links: Two,
             met: Mutex<Vec<u32>>,
         }
@@ -318,7 +318,7 @@ mod tests {
         let other = Arc::clone(&rebinder);
         // Called as the first of two slots is back in the list: whoever rebinds the second one comes at this moment.
         let wake = move || {
-            if let Some(news) = other.news.get() {
+            if let Some(news) = other.news.get().and_then(std::sync::Weak::upgrade) {
                 news.forward(&other.links, |index| {
                     other.met.lock().unwrap().push(index);
                     false
@@ -329,7 +329,7 @@ mod tests {
         news.push(&rebinder.links, 0);
         news.push(&rebinder.links, 1);
         news.flag.lower();
-        let _ = rebinder.news.set(Arc::clone(&news));
+        let _ = rebinder.news.set(Arc::downgrade(&news));
         news.sweep(&rebinder.links, |_| false);
         let found = rebinder.met.lock().unwrap().len() == 2;
         assert!(found || news.take_strays(), "neither the rebinder nor the sweep sees to the second slot");
