@@ -6,6 +6,8 @@ use std::fs;
 
 /// Where the table is.
 const PAGE: &str = "docs/proof.md";
+/// What stands above it.
+const RESULTS: &str = "## Results";
 
 /// Replaces the row of this step, or adds one at the end of the table.
 pub(crate) fn record(ran: &Ran<'_>, command: &str) -> Result<(), String> {
@@ -27,8 +29,10 @@ fn row(ran: &Ran<'_>, command: &str, date: &str) -> String {
 fn with_row(text: &str, name: &str, row: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     let begins = format!("| {name} |");
-    if let Some(place) = lines.iter().position(|line| line.starts_with(&begins)) {
-        lines[place] = row;
+    // The page also says what each step does, further up.
+    let results = lines.iter().position(|line| *line == RESULTS).unwrap_or(0);
+    if let Some(place) = lines[results..].iter().position(|line| line.starts_with(&begins)) {
+        lines[results + place] = row;
     } else {
         let last = lines.iter().rposition(|line| line.starts_with('|'));
         lines.insert(last.map_or(lines.len(), |last| last + 1), row);
@@ -43,10 +47,12 @@ mod tests {
 
     #[test]
     fn a_row_takes_the_place_of_the_last_one_of_its_step() {
-        let page = "# P\n\n| step | x |\n| --- | --- |\n| asan | old |\n| miri | m |\n\nend\n";
-        assert_eq!(with_row(page, "asan", "| asan | new |"), page.replace("old", "new"));
+        let steps = "# P\n\n| asan | what it does |\n\n";
+        let results = "## Results\n\n| step | x |\n| --- | --- |\n| asan | old |\n| miri | m |\n\nend\n";
+        let page = format!("{steps}{results}");
+        assert_eq!(with_row(&page, "asan", "| asan | new |"), page.replace("old", "new"));
         assert_eq!(
-            with_row(page, "soak", "| soak | s |"),
+            with_row(&page, "soak", "| soak | s |"),
             page.replace("| miri | m |\n", "| miri | m |\n| soak | s |\n")
         );
     }
