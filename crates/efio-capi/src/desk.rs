@@ -142,6 +142,8 @@ pub(crate) struct Notes {
     pub(crate) read_owed: bool,
     /// A write was refused because of the limit.
     pub(crate) room_owed: bool,
+    /// A sync was begun to learn when there is room; nobody else has asked for one since.
+    pub(crate) own_sync: bool,
     pub(crate) sync_wanted: bool,
     pub(crate) close_wanted: bool,
     /// What is not written is lost on purpose.
@@ -151,7 +153,7 @@ pub(crate) struct Notes {
     /// Events that nobody has taken.
     pub(crate) news: u32,
     pub(crate) news_error: i32,
-    /// As it was given to the open.
+    /// From the root, by the folder that the process was in at the open.
     pub(crate) path: std::ffi::CString,
     pub(crate) flags: i32,
     pub(crate) mode: u32,

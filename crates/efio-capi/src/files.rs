@@ -108,12 +108,14 @@ pub extern "C" fn ef_seek(fd: c_int, offset: i64, whence: c_int) -> i64 {
                 Instance::of(desk).map_or(Ok(()), |instance| instance.settle_offset(desk, file))?;
             }
             let sought = efio.ef_seek(file, to);
-            desk.notes.read_owed = sought.as_ref().is_err_and(|error| error.is_would_block());
+            desk.notes.read_owed |= sought.as_ref().is_err_and(|error| error.is_would_block());
             let sought = sought?;
             desk.notes.appended = false;
             (desk.notes.end_seen, desk.notes.fault_seen) = (false, None);
             if let Some(instance) = Instance::of(desk) {
                 instance.refresh(desk, cell);
+                // What an earlier refusal waited for is not to come any more, or has come.
+                instance.pay_read(desk, fd as u32);
             }
             Ok(i64::try_from(sought).unwrap_or(i64::MAX))
         })

@@ -149,24 +149,29 @@ impl Instance {
 
     /// Takes all news there is.
     pub(crate) fn pump(&self) {
-        self.pump_with(&mut lock(&self.events));
+        let lines = self.pump_with(&mut lock(&self.events));
+        self.log(lines);
     }
 
     /// As `pump`, unless another thread is at it, who then does all of it.
     pub(crate) fn pump_unless_pumped(&self) {
-        match self.events.try_lock() {
+        let lines = match self.events.try_lock() {
             Ok(mut events) => self.pump_with(&mut events),
             Err(TryLockError::Poisoned(poisoned)) => self.pump_with(&mut poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => {}
-        }
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.log(lines);
     }
 
-    fn pump_with(&self, events: &mut Events) {
+    /// Gives what is to be logged, which is done without the lock: the function of the program may call this library.
+    fn pump_with(&self, events: &mut Events) -> Vec<(i32, String)> {
+        let mut lines = Vec::new();
         while self.efio.events(events).is_ok_and(|taken| taken > 0) {
             for event in &*events {
-                self.meet(event);
+                self.meet(event, &mut lines);
             }
         }
+        lines
     }
 
     /// Waits until `look` has an answer, at most until the deadline; pumps meanwhile.

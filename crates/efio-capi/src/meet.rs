@@ -26,8 +26,8 @@ pub(crate) fn token(handle: u32, life: u32) -> u64 {
 }
 
 impl Instance {
-    /// One event of efio.
-    pub(crate) fn meet(&self, event: &Event) {
+    /// One event of efio; what is to be logged of it joins `lines`.
+    pub(crate) fn meet(&self, event: &Event, lines: &mut Vec<(i32, String)>) {
         let (handle, life) = (event.token() as u32, (event.token() >> 32) as u32);
         let Some(cell) = self.world.cells.get(handle as i32) else { return };
         let mut desk = cell.desk();
@@ -35,16 +35,15 @@ impl Instance {
             return;
         }
         let readiness = event.readiness();
-        let mut lines = Vec::new();
         if readiness.is_opened() {
             self.meet_open(&mut desk, handle, cell, event.error(), readiness.is_closed());
             let failed = event.error().filter(|_| desk.stage == Stage::Ended);
             lines.extend(failed.map(|error| (level::ERROR, error.to_string())));
         }
         if !readiness.is_opened() || !readiness.is_closed() {
-            self.note_news(&mut desk, handle, event, &mut lines);
+            self.note_news(&mut desk, handle, event, lines);
         }
-        if readiness.is_writable() || readiness.is_error() {
+        if readiness.is_writable() || readiness.is_error() || readiness.contains(Readiness::SYNCED) {
             self.drain(&mut desk, handle, cell);
         }
         let owes_read = readiness.is_done() && std::mem::take(&mut desk.notes.read_owed);
@@ -67,7 +66,6 @@ impl Instance {
         if ended {
             self.world.ended(handle, life);
         }
-        self.log(lines);
     }
 
     /// The open is done, well or not.
@@ -176,6 +174,9 @@ impl Instance {
         let mut what = 0;
         for (flag, bit) in news::NAMES {
             what |= if readiness.contains(flag) { bit } else { 0 };
+        }
+        if readiness.contains(Readiness::SYNCED) && std::mem::take(&mut desk.notes.own_sync) {
+            what &= !bits::SYNCED;
         }
         let errno = event.error().map_or(0, errno_of);
         if readiness.is_error() && !readiness.is_closed() {

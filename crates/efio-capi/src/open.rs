@@ -1,7 +1,7 @@
 //! Opening: the flags of open(2) become options of efio, and a handle is given out.
 
-use std::ffi::{CStr, OsStr};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +99,15 @@ pub(crate) fn options(choices: &Choices, access: Access) -> OpenOptions {
     options
 }
 
+/// The path from the root: a thread that opens it later may find the process in another folder.
+fn from_the_root(path: &CStr) -> CString {
+    let relative = path.to_bytes().first() != Some(&b'/');
+    let folder = relative.then(std::env::current_dir).and_then(Result::ok);
+    let joined = folder.map(|folder| folder.join(OsStr::from_bytes(path.to_bytes())));
+    let joined = joined.and_then(|joined| CString::new(joined.into_os_string().into_vec()).ok());
+    joined.unwrap_or_else(|| path.to_owned())
+}
+
 /// `ef_open` and `ef_open_with`.
 pub(crate) fn open(instance: &Arc<Instance>, path: Option<&CStr>, choices: &Choices) -> Answer<i32> {
     let Some(path) = path.filter(|path| !path.is_empty()) else { return fail(libc::EINVAL) };
@@ -110,7 +119,7 @@ pub(crate) fn open(instance: &Arc<Instance>, path: Option<&CStr>, choices: &Choi
     let (handle, cell) = instance.world.claim()?;
     let mut desk = cell.desk();
     let notes = Notes {
-        path: path.to_owned(),
+        path: from_the_root(path),
         flags: choices.flags,
         mode: choices.mode,
         data: choices.data,

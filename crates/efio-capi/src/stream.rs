@@ -47,7 +47,7 @@ struct State {
     end: bool,
     /// A read was refused.
     wanted: bool,
-    /// A read met the end, and somebody may have come since.
+    /// Somebody was told of the end, and somebody may have come since.
     look: bool,
     room_owed: bool,
     read_errno: i32,
@@ -113,12 +113,7 @@ impl Stream {
         if count > 0 {
             return Ok(count);
         }
-        let answer = self.verdict(&mut state);
-        if answer == Ok(false) {
-            state.look = true;
-            self.wake.raise();
-        }
-        answer.map(|_| 0)
+        self.verdict(&mut state).map(|_| 0)
     }
 
     /// Bytes (true), the end (false), or the errno; a read is asked for where that is EAGAIN.
@@ -130,6 +125,8 @@ impl Stream {
             return Err(state.read_errno);
         }
         if state.end {
+            state.look = true;
+            self.wake.raise();
             return Ok(false);
         }
         state.wanted = true;

@@ -32,7 +32,7 @@ const STRIPES: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Seat {
     instance: AtomicPtr<Instance>,
-    /// The instance stays until the process ends.
+    /// The instance stays until the process ends, and no other has sat here before.
     permanent: AtomicBool,
     /// How many instances have sat here.
     serial: AtomicU32,
@@ -160,7 +160,12 @@ impl World {
     fn sit(&'static self, limits: Limits, global: bool) -> Answer<(u8, Arc<Instance>)> {
         // ORDER: Acquire pairs with the swap in `remove`.
         let is_free = |seat: &&Seat| seat.instance.load(Ordering::Acquire).is_null();
-        let Some(number) = self.seats.iter().position(|seat| is_free(&seat)) else {
+        // ORDER: Relaxed: changed under the lock only.
+        let is_unused = |seat: &&Seat| seat.serial.load(Ordering::Relaxed) == 0;
+        // A thread may still be on its way to an instance that was freed, and a permanent one asks nobody for its word again:
+        // so that sits where no other has sat. The others fill up from the other end.
+        let unused = self.seats.iter().rposition(|seat| is_unused(&seat)).filter(|_| global);
+        let Some(number) = unused.or_else(|| self.seats.iter().position(|seat| is_free(&seat))) else {
             return fail(libc::ENFILE);
         };
         let seat = &self.seats[number];
@@ -168,7 +173,7 @@ impl World {
         // ORDER: Relaxed: under the lock.
         seat.serial.fetch_add(1, Ordering::Relaxed);
         // ORDER: Relaxed: published by the store of the instance.
-        seat.permanent.store(global, Ordering::Relaxed);
+        seat.permanent.store(unused.is_some(), Ordering::Relaxed);
         // ORDER: Release pairs with the Acquire loads of the instance.
         seat.instance.store(Arc::into_raw(Arc::clone(&instance)).cast_mut(), Ordering::Release);
         Ok((number as u8, instance))
@@ -327,4 +332,24 @@ impl Drop for Inside<'_> {
 /// What is left of a time limit.
 pub(crate) fn left(until: Option<Instant>) -> Duration {
     until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instance_of_ef_io_never_follows_another_in_its_seat() {
+        let world = make_world().unwrap();
+        let (seat, serial) = world.add(Limits::default()).unwrap();
+        world.instance(seat, serial).unwrap().shut_down(Duration::from_secs(5)).unwrap();
+        assert!(world.remove(seat, serial));
+        let global = world.global(None, false).unwrap();
+        let place = &world.seats[usize::from(global.seat)];
+        assert_ne!(global.seat, seat);
+        assert_eq!(place.serial.load(Ordering::SeqCst), 1);
+        assert!(place.permanent.load(Ordering::SeqCst));
+        let (again, _) = world.add(Limits::default()).unwrap();
+        assert!(again <= seat, "a seat that was left is free for others");
+    }
 }

@@ -73,7 +73,40 @@ impl Instance {
             return usize::try_from(limit).unwrap_or(len);
         }
         desk.notes.room_owed = true;
+        if desk.backlog.is_empty() {
+            self.ask_for_room(desk);
+        }
         0
+    }
+
+    /// Has an event follow when the bytes in pages are written: efio tells of room only where it has refused. False: it
+    /// will not.
+    fn ask_for_room(&self, desk: &mut Desk) -> bool {
+        let Backing::File(fd) = desk.backing else { return false };
+        desk.notes.own_sync = desk.notes.own_sync || self.efio.ef_sync(fd).is_ok();
+        desk.notes.own_sync
+    }
+
+    /// Tells of room to who was refused, once there is some.
+    fn pay_room(&self, desk: &mut Desk, handle: u32) {
+        if !desk.notes.room_owed {
+            return;
+        }
+        let (limit, kept) = (self.limit_of(desk), !desk.backlog.is_empty());
+        let is_full = if limit == 0 { kept } else { self.pending(desk) >= limit };
+        // A file that has failed says so by the next write.
+        if !is_full || !kept && !self.ask_for_room(desk) {
+            desk.notes.room_owed = false;
+            self.raise(desk, handle, bits::WRITABLE, 0);
+        }
+    }
+
+    /// Tells who was refused a read or a seek that it can be tried again.
+    pub(crate) fn pay_read(&self, desk: &mut Desk, handle: u32) {
+        if std::mem::take(&mut desk.notes.read_owed) {
+            self.tell(desk, handle, Oper::Read);
+            self.raise(desk, handle, bits::READABLE | bits::DONE, 0);
+        }
     }
 
     /// Takes bytes for a file: into its pages, behind those that are kept, or not.
@@ -113,7 +146,7 @@ impl Instance {
     pub(crate) fn drain(&self, desk: &mut Desk, handle: u32, cell: &Cell) {
         let Backing::File(fd) = desk.backing else { return };
         if desk.backlog.is_empty() {
-            return;
+            return self.pay_room(desk, handle);
         }
         while let Some(piece) = desk.backlog.front() {
             match self.efio.ef_write(fd, &piece[..piece.len().min(WHOLE)]) {
@@ -126,10 +159,7 @@ impl Instance {
                 }
             }
         }
-        if desk.notes.room_owed && self.pending(desk) < self.limit_of(desk) {
-            desk.notes.room_owed = false;
-            self.raise(desk, handle, bits::WRITABLE, 0);
-        }
+        self.pay_room(desk, handle);
         if desk.backlog.is_empty() {
             self.after_backlog(desk, handle, cell);
         }
@@ -146,10 +176,7 @@ impl Instance {
             // The one thing that this can say is that it is being closed already, by the end of the instance.
             let _ = self.efio.ef_close(fd);
         }
-        if std::mem::take(&mut desk.notes.read_owed) {
-            self.tell(desk, handle, Oper::Read);
-            self.raise(desk, handle, bits::READABLE | bits::DONE, 0);
-        }
+        self.pay_read(desk, handle);
         self.refresh(desk, cell);
     }
 
@@ -176,6 +203,7 @@ pub(crate) fn sync(handle: i32) -> Answer<i32> {
         Backing::File(_) if !desk.access.write => Ok(0),
         Backing::File(fd) if desk.backlog.is_empty() => {
             instance.efio.ef_sync(*fd)?;
+            desk.notes.own_sync = false;
             Ok(0)
         }
         _ => {

@@ -110,6 +110,7 @@ program! { opening:
     emfile_of_the_kernel_is_told_by_the_status_and_passes
     emfile_when_no_handle_is_left
     a_file_whose_name_goes_away_stays_open
+    a_relative_path_is_that_of_the_folder_at_the_time_of_the_call
 }
 
 program! { states:
@@ -173,6 +174,8 @@ program! { readiness:
     poll_has_no_1_while_ef_write_would_say_0_and_has_it_again_when_there_is_room
     at_the_write_limit_ef_write_says_0_and_takes_nothing
     a_single_call_above_the_whole_limit_is_taken_in_part
+    ready_says_1_when_the_file_has_grown_though_nobody_has_read_the_end
+    ready_says_1_when_a_pipe_has_a_writer_again_though_nobody_has_read_the_end
 }
 
 program! { writing:
@@ -333,6 +336,8 @@ program! { events:
     events_of_the_instance_of_ef_io_are_kept_beside_its_callbacks
     the_closed_event_is_the_last
     an_event_is_taken_once
+    the_log_function_may_ask_for_events
+    the_log_function_may_end_the_process
 }
 
 program! { offsets:
@@ -351,6 +356,7 @@ program! { offsets:
     ef_recover_of_a_file_that_has_not_failed_is_einval
     progress_never_goes_back_and_durable_is_not_above_written_nor_that_above_accepted
     the_durability_of_a_file_is_kept_without_being_asked
+    a_seek_that_succeeds_tells_of_the_read_that_was_refused_before_it
 }
 
 program! { whole:

@@ -270,3 +270,44 @@ CASE(an_event_is_taken_once)
     CHECK(opens <= 200 && closes == 200);
     EQUAL(GOOD(ef_wait(instance, events, sizeof *events, 8, 20)), 0);
 }
+
+static void ask(int level, const char *line, void *data)
+{
+    struct ef_event event;
+    if (level == 3 && line)
+        *(int *)data = ef_events(instance, &event, sizeof event, 1);
+}
+
+static void leave(int level, const char *line, void *data)
+{
+    (void)data;
+    if (level == 3 && line)
+        exit(7);
+}
+
+CASE(the_log_function_may_ask_for_events)
+{
+    struct ef_event event;
+    int asked = -1;
+    ef_set_log_func(ask, &asked);
+    begun("missing", O_RDONLY, NULL);
+    int waited = (int)GOOD(ef_wait(instance, &event, sizeof event, 1, PATIENCE));
+    EQUAL(asked + waited, 1);
+    ef_set_log_func(NULL, NULL);
+}
+
+CASE(the_log_function_may_end_the_process)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(PATIENCE / 1000);
+        ef_set_log_func(leave, NULL);
+        int fd = ef_open("missing", O_RDONLY);
+        for (;;)
+            ef_open_status(fd);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    EQUAL(WEXITSTATUS(status), 7);
+}

@@ -281,3 +281,21 @@ CASE(the_durability_of_a_file_is_kept_without_being_asked)
         closed(fd);
     }
 }
+
+CASE(a_seek_that_succeeds_tells_of_the_read_that_was_refused_before_it)
+{
+    ef_set_cb_func(note, NULL);
+    int fd = opened("file", O_RDWR | O_APPEND | O_CREAT);
+    for (int i = 0; i < 200; i++) {
+        written(fd, bytes, sizeof bytes);
+        char byte;
+        int before = heard(fd, FILE_OPER_READ);
+        if (ef_read(fd, &byte, 1) == -1) {
+            EQUAL(errno, EAGAIN);
+            ef_seek(fd, 0, SEEK_SET);
+            until_heard(fd, FILE_OPER_READ, before + 1);
+        }
+        UNTIL(ef_seek(fd, 0, SEEK_SET) == 0);
+        EQUAL(read_some(fd, &byte, 1), 1);
+    }
+}

@@ -310,3 +310,16 @@ CASE(a_file_whose_name_goes_away_stays_open)
     written(fd, "more", 4);
     closed(fd);
 }
+
+CASE(a_relative_path_is_that_of_the_folder_at_the_time_of_the_call)
+{
+    CHECK(mkfifo("pipe", 0600) == 0 && mkdir("folder", 0700) == 0);
+    int file = ef_open("file", O_WRONLY | O_CREAT, 0600), pipe = ef_open("pipe", O_WRONLY);
+    CHECK(chdir("folder") == 0);
+    rest(20);
+    CHECK(open("../pipe", O_RDONLY | O_NONBLOCK) >= 0);
+    UNTIL(ef_open_status(pipe) != -1 || errno != EAGAIN);
+    EQUAL(GOOD(ef_open_status(pipe)), pipe);
+    UNTIL(ef_open_status(file) == file);
+    CHECK(size_of("../file") == 0 && size_of("file") == -1);
+}

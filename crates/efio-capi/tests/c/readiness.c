@@ -263,3 +263,28 @@ CASE(a_single_call_above_the_whole_limit_is_taken_in_part)
     int64_t n = GOOD(ef_write(fd, much, 5 << 20));
     CHECK(n > 0 && n < 5 << 20);
 }
+
+CASE(ready_says_1_when_the_file_has_grown_though_nobody_has_read_the_end)
+{
+    put("file", "hello", 5);
+    int fd = opened("file", O_RDONLY);
+    EQUAL(read_all(fd, bytes, 5), 5);
+    UNTIL(ef_file_ready_for_read(fd) == 0);
+    put("file", "hello again", 11);
+    UNTIL(ef_file_ready_for_read(fd) == 1);
+    EQUAL(GOOD(ef_read(fd, bytes, 100)), 6);
+}
+
+CASE(ready_says_1_when_a_pipe_has_a_writer_again_though_nobody_has_read_the_end)
+{
+    CHECK(mkfifo("pipe", 0600) == 0);
+    int fd = opened("pipe", O_RDONLY), end = open("pipe", O_WRONLY);
+    CHECK(write(end, "x", 1) == 1);
+    EQUAL(read_some(fd, bytes, 10), 1);
+    close(end);
+    UNTIL(ef_file_ready_for_read(fd) == 0);
+    end = open("pipe", O_WRONLY);
+    CHECK(write(end, "y", 1) == 1);
+    UNTIL(ef_file_ready_for_read(fd) == 1);
+    EQUAL(GOOD(ef_read(fd, bytes, 10)), 1);
+}
