@@ -39,7 +39,7 @@ const GRANULE: usize = 4 << 10;
 const BLOCK: u32 = if cfg!(efio_loom) { 4 } else { 256 };
 /// Granules of a medium page.
 const MEDIUM: u32 = if cfg!(efio_loom) { 2 } else { 16 };
-/// Alignment of the region, in bytes: a huge page.
+/// Alignment of the region, in bytes: that of its blocks, and of what the processor can map in one piece.
 const REGION_ALIGNMENT: usize = 2 << 20;
 /// One part in so many of the region is the floor: a medium page per block, so that what it leaves of
 /// its last block can be cut into pages of every class but large.

@@ -1,8 +1,7 @@
-//! One large run of zeroed memory, in huge pages where the system has them, that costs memory only where it is used.
+//! One large run of zeroed memory that costs memory only where it is used.
 //!
-//! A page of the system costs a fault of about a microsecond when it is first written, and a place in the processor's
-//! table of addresses while it is used. A huge page costs one of each for 512 of them, so a pool whose pages are copied
-//! through all day asks for those (`madvise`, where a system grants them on request). Refused, all works the same.
+//! In pages of the system's ordinary size: it is not asked for huge ones (`madvise`). They would be filled and copied faster,
+//! but a fault that clears and finds one holds its processor for milliseconds, which an event loop beside it waits for.
 //!
 //! Asked of the system itself and not of the allocator, which may write the zeroes at once where it has to.
 
@@ -34,7 +33,6 @@ impl Region {
         let ahead = mapped.addr().get().next_multiple_of(alignment) - mapped.addr().get();
         // SAFETY: less than `alignment` ahead, and so many bytes more than `bytes` are mapped.
         let start = unsafe { mapped.add(ahead) };
-        prefer_huge_pages(start, bytes);
         Some(Self { mapped, mapped_bytes, start })
     }
 
@@ -61,15 +59,6 @@ unsafe impl Sync for Region {}
 const NO_RESERVE: libc::c_int = libc::MAP_NORESERVE;
 #[cfg(not(target_os = "linux"))]
 const NO_RESERVE: libc::c_int = 0;
-
-#[cfg(all(target_os = "linux", not(miri)))]
-fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
-    // SAFETY: advice changes no byte; the range is mapped.
-    let _ = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
-}
-
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn prefer_huge_pages(_start: NonNull<u8>, _bytes: usize) {}
 
 #[cfg(all(test, not(efio_loom)))]
 mod tests {
