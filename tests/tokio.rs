@@ -58,6 +58,8 @@ async fn a_read_that_is_cancelled_loses_no_byte() {
     let path = folder.path().join("file");
     let bytes = support::noise(5, 3_000_000);
     std::fs::write(&path, &bytes).unwrap();
+    // What is not written yet would stay in the kernel's cache.
+    std::fs::File::open(&path).unwrap().sync_all().unwrap();
     let efio = Efio::new().unwrap();
     let mut file = TaskFile::open(&efio, &path, &reading()).await.unwrap();
     let (mut seen, mut cancelled, mut buffer) = (Vec::new(), 0, vec![0; 10_000]);

@@ -161,8 +161,9 @@ fn soak(log: &Log, seconds: u64, seed: u64) -> Outcome {
     Outcome { note: format!("seed {seed}; {said}"), ..outcome }
 }
 
-/// It measures the memory of the process, of which the sanitizer takes some itself.
-const NOT_ASAN: &str = "a_thousand_files_on_a_hung_disk_keep_the_limit_of_memory_and_lose_nothing";
+/// They measure the memory of the process, of which the sanitizer takes some itself.
+const NOT_ASAN: &[&str] =
+    &["a_thousand_files_on_a_hung_disk_keep_the_limit_of_memory_and_lose_nothing", NOT_TSAN];
 
 fn is_for_target() -> bool {
     answer("rustc", &["-vV"]).contains(&format!("host: {TARGET}"))
@@ -176,7 +177,7 @@ fn asan(log: &Log, seconds: u64) -> Outcome {
     command.args([TARGET, "--target-dir"]).arg(target_for("asan"));
     // The house rules are about text.
     command.args(programs(&["tidy", "soak"]).iter().flat_map(|name| ["--test", name]));
-    command.args(["--", "--show-output", "--skip", NOT_ASAN]);
+    command.args(["--", "--show-output"]).args(NOT_ASAN.iter().flat_map(|name| ["--skip", name]));
     // The sanitizer is not a stable flag of the compiler; the variable lets a stable one take it.
     rust_flags(command.env("RUSTC_BOOTSTRAP", "1"), "-Zsanitizer=address");
     command.env("EFIO_STRESS_SECONDS", share(seconds).to_string()).env("EFIO_SIM_PROGRAMS", "2000");
