@@ -79,7 +79,8 @@ int ef_instance_free(ef_instance *instance, uint64_t deadline);
  * the instance EBADF; status calls go on telling what became of each file. After ef_shutdown(NULL, …) an ef_init starts
  * anew, at most 254 times in a process, and each time keeps some MiB until the process ends. Returns 0; -1: ETIMEDOUT
  * when something was left at the deadline; EIO when bytes of a file could not be written; EDEADLK inside a callback or a
- * log function.
+ * log function; ESHUTDOWN when it was shut down before. What was never started has nothing to end: 0. Callbacks that
+ * are due are made first; one that does not return is not waited for beyond the deadline.
  */
 int ef_shutdown(ef_instance *instance, uint64_t deadline);
 

@@ -138,6 +138,14 @@ impl Calls {
         lock(&self.row).is_empty()
     }
 
+    /// None is to be made, and none is being made.
+    pub(crate) fn are_made(&self) -> bool {
+        let row = lock(&self.row);
+        // ORDER: Acquire pairs with the Release half of the store in `make_all`; the row is looked at under its lock, under
+        // which each call is taken by one who is the maker already.
+        row.is_empty() && !self.making.load(Ordering::Acquire)
+    }
+
     /// Makes every call by `make`, unless another thread does. What is pushed meanwhile is made too.
     pub(crate) fn make_all(&self, mut make: impl FnMut(Call)) {
         while !self.is_empty() {

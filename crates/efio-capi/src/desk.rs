@@ -149,6 +149,10 @@ pub(crate) struct Notes {
     /// What is not written is lost on purpose.
     pub(crate) aborted: bool,
     pub(crate) write_limit: Option<u64>,
+    /// Where neither the file nor the instance has one.
+    pub(crate) default_limit: u64,
+    /// The most bytes that efio takes for the file.
+    pub(crate) pages: u64,
     pub(crate) data: usize,
     /// Events that nobody has taken.
     pub(crate) news: u32,

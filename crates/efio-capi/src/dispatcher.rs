@@ -59,12 +59,20 @@ fn make_calls(instance: &Arc<Instance>) {
     let pool = lock(&instance.world.pool).clone();
     if let Some(pool) = pool {
         let task = Arc::clone(instance);
-        if pool.submit(move || task.calls.make_all(|call| make(&task, call))).is_ok() {
+        if pool.submit(move || make_all(&task)).is_ok() {
             return;
         }
         // The pool has ended.
     }
+    make_all(instance);
+}
+
+fn make_all(instance: &Instance) {
     instance.calls.make_all(|call| make(instance, call));
+    if instance.is_ending() {
+        // Somebody may wait for the last of them.
+        instance.bell.ring();
+    }
 }
 
 /// Makes one callback, and what its return allows.

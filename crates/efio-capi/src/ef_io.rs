@@ -10,6 +10,7 @@ use crate::failure::{Answer, border, fail};
 use crate::open::Choices;
 use crate::pool::ThreadPool;
 use crate::world::make_world;
+use crate::write::WRITE_LIMIT;
 use crate::{close, open, read, write};
 
 /// A path of C; `None` for NULL.
@@ -109,7 +110,11 @@ pub unsafe extern "C" fn ef_open(path: *const c_char, oflag: c_int, mode: c_uint
         }
         open::access(oflag)?;
         let instance = make_world()?.global(None, false)?;
-        open::open(&instance, path, &Choices { flags: oflag, mode, ..Choices::default() })
+        open::open(
+            &instance,
+            path,
+            &Choices { flags: oflag, mode, default_limit: WRITE_LIMIT, ..Choices::default() },
+        )
     })
 }
 

@@ -147,7 +147,12 @@ pub unsafe extern "C" fn ef_write_at(fd: c_int, buf: *const c_void, nbyte: usize
         // SAFETY: the caller's promise.
         let buf = unsafe { from(buf, nbyte) }?;
         let piece = &buf[..buf.len().min(WHOLE)];
-        with_file(fd, |efio, fd, desk, _| {
+        with_file(fd, |efio, fd, desk, instance| {
+            let room = if instance.is_tight(desk) { instance.room(desk, piece.len()) } else { piece.len() };
+            let piece = &piece[..room];
+            if room == 0 {
+                return Ok(0);
+            }
             if !desk.backlog.is_empty() {
                 desk.notes.room_owed = true;
                 return Ok(0);

@@ -4,7 +4,7 @@
 //! no answer waits for another thread. The instance of ef_io.h has a thread of its own besides, which makes the callbacks.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::desk::{Backing, Stage};
 use crate::failure::{Answer, Failure, fail};
 use crate::news::Descriptor;
 use crate::world::{World, left};
+use crate::write::UNSET;
 
 /// Events taken at a time.
 const BATCH: usize = 256;
@@ -23,8 +24,6 @@ const BATCH: usize = 256;
 const LOOK: Duration = Duration::from_millis(5);
 /// The most that one file may have read ahead, in bytes.
 const READ_AHEAD_MOST: u64 = 4 << 20;
-/// What `ef_write` takes for one file without having written it, unless set.
-pub(crate) const WRITE_LIMIT: u64 = 1 << 30;
 
 /// The limits of an instance; 0: the default.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +54,12 @@ pub(crate) struct Instance {
     /// Somebody takes events.
     pub(crate) listed: AtomicBool,
     pub(crate) descriptor: Arc<Descriptor>,
+    /// `UNSET`: each file has its default.
     pub(crate) write_limit: AtomicU64,
+    /// The most bytes that efio takes for one file, unless the file has a limit of its own.
+    pub(crate) file_memory: u64,
+    /// Threads in `ef_wait`.
+    pub(crate) waiters: AtomicU32,
     ending: AtomicBool,
     stopping: AtomicBool,
     pub(crate) close_deadline: Duration,
@@ -108,15 +112,14 @@ impl Instance {
         if limits.threads > 0 {
             builder = builder.threads_limit(limits.threads as usize);
         }
-        let write_limit = match limits.write {
-            0 if global => WRITE_LIMIT,
-            limit => limit,
-        };
+        let write_limit = if limits.write == 0 { UNSET } else { limits.write };
+        let efio = builder.build()?;
+        let file_memory = efio.info().file_memory_limit;
         let instance = Arc::new(Self {
             world,
             seat,
             global,
-            efio: builder.build()?,
+            efio,
             events: Mutex::new(Events::with_capacity(BATCH)),
             bell,
             calls: Calls::default(),
@@ -124,6 +127,8 @@ impl Instance {
             listed: AtomicBool::new(!global),
             descriptor,
             write_limit: AtomicU64::new(write_limit),
+            file_memory,
+            waiters: AtomicU32::new(0),
             ending: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             close_deadline,
@@ -197,7 +202,14 @@ impl Instance {
     /// As `end_all`, but not from inside a function of the program that this library has called: that would wait for
     /// itself.
     pub(crate) fn shut_down(&self, deadline: Duration) -> Answer<()> {
-        if is_inside() { fail(libc::EDEADLK) } else { self.end_all(deadline) }
+        if is_inside() {
+            return fail(libc::EDEADLK);
+        }
+        let until = Instant::now().checked_add(deadline);
+        let ended = self.end_all(deadline);
+        // The callbacks of what has ended; one that does not return is not waited for beyond the deadline.
+        self.wait_for(until, || self.calls.are_made().then_some(()));
+        ended
     }
 
     /// Writes, closes and ends everything within the deadline.
@@ -241,6 +253,8 @@ impl Instance {
         // ORDER: Release pairs with `is_stopping`.
         self.stopping.store(true, Ordering::Release);
         self.bell.ring();
+        // Who waits for events without end is to see that there will be no more.
+        self.descriptor.raise();
         if let Err(error) = ended {
             late |= error.kind() == efio::ErrorKind::TimedOut;
             lost |= error.kind() == efio::ErrorKind::Os;

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::calls::is_inside;
@@ -242,7 +242,12 @@ pub extern "C" fn ef_instance_free(instance: *mut EfInstance, deadline: u64) -> 
 #[unsafe(no_mangle)]
 pub extern "C" fn ef_shutdown(instance: *mut EfInstance, deadline: u64) -> c_int {
     border(c"ef_shutdown", -1, -1, || {
-        find(instance)?.shut_down(Duration::from_micros(deadline))?;
+        let found = match instance.is_null() {
+            true => world().and_then(World::running),
+            false => Some(find(instance)?),
+        };
+        // What was never started has ended.
+        found.map_or(Ok(()), |found| found.shut_down(Duration::from_micros(deadline)))?;
         Ok(0)
     })
 }
@@ -251,8 +256,7 @@ pub extern "C" fn ef_shutdown(instance: *mut EfInstance, deadline: u64) -> c_int
 #[unsafe(no_mangle)]
 pub extern "C" fn ef_set_write_limit(instance: *mut EfInstance, bytes: u64) -> c_int {
     border(c"ef_set_write_limit", -1, -1, || {
-        // ORDER: Relaxed: a limit, which publishes nothing.
-        find(instance)?.write_limit.store(bytes, Ordering::Relaxed);
+        find(instance)?.set_write_limit(bytes);
         Ok(0)
     })
 }
@@ -290,6 +294,7 @@ pub unsafe extern "C" fn ef_open_with(
             flush_interval: options.flush_interval,
             memory_limit: options.memory_limit,
             write_limit: options.write_limit,
+            default_limit: 0,
             data: options.data as usize,
         };
         open(&find(instance)?, path, &choices)
@@ -339,6 +344,24 @@ pub unsafe extern "C" fn ef_events(
     border(c"ef_events", -1, -1, || unsafe { take(&*find(instance)?, events, size_of_event, max) })
 }
 
+/// Counts a thread in `ef_wait`.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicU32) -> Self {
+        // ORDER: SeqCst pairs with the look in `take_events`.
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // ORDER: SeqCst, as in `enter`.
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// `ef_wait`, see efio.h.
 ///
 /// # Safety
@@ -357,6 +380,7 @@ pub unsafe extern "C" fn ef_wait(
         let limit = u64::try_from(timeout).ok().map(Duration::from_millis);
         let until = limit.and_then(|limit| Instant::now().checked_add(limit));
         let descriptor: &Descriptor = &instance.descriptor;
+        let _waiting = Waiting::enter(&instance.waiters);
         loop {
             // SAFETY: the caller's promise.
             let taken = unsafe { take(&instance, events, size_of_event, max) }?;

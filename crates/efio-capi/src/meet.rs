@@ -141,7 +141,8 @@ impl Instance {
             && desk.backlog.is_empty()
             && !notes.end_seen
             && notes.fault_seen.is_none()
-            && !desk.access.moves_to_end();
+            && !desk.access.moves_to_end()
+            && !self.is_tight(desk);
         match desk.backing {
             Backing::File(fd) if plain => match Word::new(self.seat, fd) {
                 Some(word) => cell.occupy(word),

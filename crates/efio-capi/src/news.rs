@@ -122,7 +122,7 @@ impl Instance {
         let mut taken = 0;
         while taken < room {
             let next = lock(&self.list).pop_front();
-            let Some((handle, life)) = next else { return Ok(taken as i32) };
+            let Some((handle, life)) = next else { break };
             let Some(cell) = self.world.cells.get(handle as i32) else { continue };
             let mut desk = cell.desk();
             if desk.life != life || desk.notes.news == 0 {
@@ -131,7 +131,9 @@ impl Instance {
             put(taken, self.event(&mut desk, handle));
             taken += 1;
         }
-        if !lock(&self.list).is_empty() {
+        // ORDER: SeqCst, as where they are counted: one who is counted too late for this look sees that the end has begun.
+        let others_wait = self.is_ending() && self.waiters.load(Ordering::SeqCst) > 0;
+        if others_wait || !lock(&self.list).is_empty() {
             self.descriptor.raise();
         }
         Ok(taken as i32)

@@ -27,6 +27,8 @@ pub(crate) struct Choices {
     pub(crate) flush_interval: u64,
     pub(crate) memory_limit: u64,
     pub(crate) write_limit: u64,
+    /// Where neither the file nor the instance has a write limit.
+    pub(crate) default_limit: u64,
     pub(crate) data: usize,
 }
 
@@ -57,9 +59,10 @@ pub(crate) fn access(flags: i32) -> Answer<Access> {
     Ok(Access { read, write, append: write && flags & libc::O_APPEND != 0 })
 }
 
-/// The file is made by other means than its name: it is opened here and handed over.
+/// The file is made by other means than its name, or emptied by the open alone: it is opened here and handed over.
 pub(crate) fn is_odd(flags: i32) -> bool {
-    flags & (UNNAMED | libc::O_PATH) != 0
+    let emptied = libc::O_RDONLY | libc::O_TRUNC;
+    flags & (UNNAMED | libc::O_PATH) != 0 || flags & (libc::O_ACCMODE | libc::O_TRUNC) == emptied
 }
 
 /// The options of a file, but for its token.
@@ -115,6 +118,9 @@ pub(crate) fn open(instance: &Arc<Instance>, path: Option<&CStr>, choices: &Choi
     if instance.is_ending() {
         return fail(libc::ESHUTDOWN);
     }
+    if choices.atomic && is_odd(choices.flags) {
+        return fail(libc::EINVAL);
+    }
     let options = options(choices, access);
     let (handle, cell) = instance.world.claim()?;
     let mut desk = cell.desk();
@@ -125,6 +131,8 @@ pub(crate) fn open(instance: &Arc<Instance>, path: Option<&CStr>, choices: &Choi
         data: choices.data,
         seat: instance.seat,
         write_limit: (choices.write_limit > 0).then_some(choices.write_limit),
+        default_limit: choices.default_limit,
+        pages: if choices.memory_limit > 0 { choices.memory_limit } else { instance.file_memory },
         ..Notes::default()
     };
     desk.begin(Arc::clone(instance), access, notes);

@@ -149,7 +149,7 @@ impl Instance {
         };
         let settled = !desk.access.read || self.settle_offset(desk, fd).is_ok();
         let now = self.efio.ef_poll(fd)?;
-        let room = desk.backlog.is_empty() && now.contains(Readiness::WRITABLE)
+        let room = desk.backlog.is_empty() && !self.is_tight(desk) && now.contains(Readiness::WRITABLE)
             || self.pending(desk) < self.limit_of(desk)
             || now.is_error();
         let told = desk.notes.end_seen || desk.notes.fault_seen.is_some();

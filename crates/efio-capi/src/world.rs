@@ -144,6 +144,12 @@ impl World {
         Ok(instance)
     }
 
+    /// The instance of ef_io.h, if it was started; it may have ended.
+    pub(crate) fn running(&'static self) -> Option<Arc<Instance>> {
+        let seat = *lock(&self.seating);
+        self.instance_in(usize::from(seat?))
+    }
+
     /// A further instance; its seat and the number of those who have sat there.
     pub(crate) fn add(&'static self, limits: Limits) -> Answer<(u8, u32)> {
         let _seating = lock(&self.seating);

@@ -3,6 +3,8 @@
 //! A call is taken whole or refused with 0. While bytes are kept the handle's word is vacant, so that later writes queue
 //! up behind them. The pump lets them flow on efio's writable event, which follows each of its refusals.
 
+use std::sync::atomic::Ordering;
+
 use crate::calls::Oper;
 use crate::cells::Cell;
 use crate::desk::{Backing, Desk, Stage};
@@ -13,6 +15,10 @@ use crate::world::{World, world};
 
 /// The longest call that efio takes whole or not at all, in bytes.
 pub(crate) const WHOLE: usize = 1 << 20;
+/// What `ef_write` takes for a file of `ef_open` without having written it, unless set.
+pub(crate) const WRITE_LIMIT: u64 = 1 << 30;
+/// The instance has no write limit of its own.
+pub(crate) const UNSET: u64 = u64::MAX;
 
 /// `ef_write`.
 #[inline]
@@ -52,7 +58,29 @@ impl Instance {
     /// The most bytes that a file may have taken and not written.
     pub(crate) fn limit_of(&self, desk: &Desk) -> u64 {
         // ORDER: Relaxed: a limit; from which call on a new one holds is nobody's business.
-        desk.notes.write_limit.unwrap_or_else(|| self.write_limit.load(std::sync::atomic::Ordering::Relaxed))
+        let own = || self.write_limit.load(Ordering::Relaxed);
+        match desk.notes.write_limit.unwrap_or_else(own) {
+            UNSET => desk.notes.default_limit,
+            limit => limit,
+        }
+    }
+
+    /// The limit is below what efio takes for the file, so each write has to be measured by it.
+    pub(crate) fn is_tight(&self, desk: &Desk) -> bool {
+        desk.access.write && (1..desk.notes.pages).contains(&self.limit_of(desk))
+    }
+
+    /// `ef_set_write_limit`: also for the files that are open.
+    pub(crate) fn set_write_limit(&self, bytes: u64) {
+        // ORDER: Relaxed: a limit, which publishes nothing.
+        self.write_limit.store(bytes.min(UNSET - 1), Ordering::Relaxed);
+        for (handle, cell) in self.world.cells.iter() {
+            let mut desk = cell.desk();
+            if self.owns(&desk) {
+                self.refresh(&desk, cell);
+                self.pay_room(&mut desk, handle);
+            }
+        }
     }
 
     /// Bytes taken and not written.
@@ -63,7 +91,7 @@ impl Instance {
     }
 
     /// How many of `len` further bytes may be taken; 0: none, and `room_owed` is noted.
-    fn room(&self, desk: &mut Desk, len: usize) -> usize {
+    pub(crate) fn room(&self, desk: &mut Desk, len: usize) -> usize {
         let (limit, pending) = (self.limit_of(desk), self.pending(desk));
         if pending.saturating_add(len as u64) <= limit {
             return len;
@@ -113,6 +141,11 @@ impl Instance {
     fn take_in(&self, desk: &mut Desk, cell: &Cell, bytes: &[u8]) -> Answer<usize> {
         let Backing::File(fd) = desk.backing else { return fail(libc::EBADF) };
         let pages_only = self.limit_of(desk) == 0;
+        let least = if self.is_tight(desk) { self.room(desk, bytes.len()) } else { bytes.len() };
+        let bytes = &bytes[..least];
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         if desk.backlog.is_empty() && (bytes.len() <= WHOLE || pages_only) {
             match self.efio.ef_write(fd, bytes) {
                 Ok(taken) => return Ok(taken),

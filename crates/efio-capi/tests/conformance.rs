@@ -99,6 +99,7 @@ program! { opening:
     a_failed_open_that_is_closed_unasked_says_ebadf_and_is_free
     o_creat_takes_a_mode_less_the_umask
     o_trunc_empties_the_file
+    o_trunc_empties_a_file_that_is_only_read
     the_path_is_copied_and_may_be_any_bytes
     o_cloexec_is_always_on
     an_open_that_waits_holds_up_no_other
@@ -320,6 +321,9 @@ program! { instances:
     ef_shutdown_inside_a_callback_is_edeadlk
     a_write_limit_of_an_instance_holds_for_open_files_too
     files_of_ef_open_with_take_pages_only_and_tell_when_there_is_room
+    ef_shutdown_of_what_was_never_started_is_0_and_starts_nothing
+    ef_shutdown_returns_after_the_last_callback
+    files_of_ef_open_with_have_pages_only_unless_a_limit_is_set
 }
 
 program! { events:
@@ -330,6 +334,8 @@ program! { events:
     what_a_call_leaves_makes_the_descriptor_readable_again
     no_events_are_0_and_nothing_waits
     ef_wait_without_end_is_woken_by_an_event
+    ef_wait_without_end_returns_when_the_instance_is_freed
+    a_write_limit_below_the_pages_holds_and_each_refusal_is_followed_by_writable
     wrong_arguments_of_ef_events_are_einval
     a_pipe_that_was_refused_is_told_to_be_readable
     a_cold_file_is_read_by_events_alone

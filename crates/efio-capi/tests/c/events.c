@@ -155,6 +155,49 @@ CASE(ef_wait_without_end_is_woken_by_an_event)
     pthread_join(thread, NULL);
 }
 
+static void *waits(void *unused)
+{
+    struct ef_event event;
+    int n = ef_wait(instance, &event, sizeof event, 1, -1);
+    CHECK(n == 0 || (n == -1 && errno == EINVAL));
+    return unused;
+}
+
+CASE(ef_wait_without_end_returns_when_the_instance_is_freed)
+{
+    pthread_t threads[4];
+    CHECK((instance = ef_instance_new(NULL)));
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, waits, NULL) == 0);
+    rest(50);
+    EQUAL(GOOD(ef_instance_free(instance, 1000000)), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
+CASE(a_write_limit_below_the_pages_holds_and_each_refusal_is_followed_by_writable)
+{
+    static const char record[5000];
+    struct ef_event event;
+    struct ef_progress progress = {.size = sizeof progress};
+    int fd = begun("file", O_WRONLY | O_CREAT, NULL);
+    until_event(fd, EF_OPENED, &event);
+    written(fd, record, 1);
+    GOOD(ef_set_write_limit(instance, 50000));
+    for (int refused = 0; refused < 20;) {
+        int64_t n = GOOD(ef_write(fd, record, sizeof record));
+        GOOD(ef_progress(fd, &progress));
+        CHECK(progress.accepted - progress.written <= 50000);
+        if (n > 0)
+            continue;
+        refused++;
+        until_event(fd, EF_WRITABLE, &event);
+        CHECK(!(event.what & EF_SYNCED));
+    }
+    GOOD(ef_set_write_limit(instance, 0));
+    written(fd, record, sizeof record);
+}
+
 CASE(wrong_arguments_of_ef_events_are_einval)
 {
     struct ef_event event;

@@ -300,3 +300,60 @@ CASE(files_of_ef_open_with_take_pages_only_and_tell_when_there_is_room)
     }
     CHECK(GOOD(ef_write(fd, much, 1000)) == 1000);
 }
+
+CASE(ef_shutdown_of_what_was_never_started_is_0_and_starts_nothing)
+{
+    EQUAL(GOOD(ef_shutdown(NULL, 1000000)), 0);
+    EQUAL(GOOD(ef_init_with(NULL)), 0);
+    EQUAL(GOOD(ef_shutdown(NULL, 1000000)), 0);
+    FAILS(ef_shutdown(NULL, 1000000), ESHUTDOWN);
+}
+
+static int inside, most;
+
+static void slow(int fd, int oper, void *data)
+{
+    int now_inside = __atomic_add_fetch(&inside, 1, __ATOMIC_SEQ_CST);
+    if (now_inside > most)
+        most = now_inside;
+    rest(20);
+    note(fd, oper, data);
+    __atomic_sub_fetch(&inside, 1, __ATOMIC_SEQ_CST);
+}
+
+CASE(ef_shutdown_returns_after_the_last_callback)
+{
+    put("file", "x", 1);
+    ef_set_cb_func(slow, NULL);
+    for (int i = 0; i < 5; i++)
+        GOOD(ef_open("file", O_RDONLY));
+    GOOD(ef_shutdown(NULL, 20000000));
+    int before = heard_in_all();
+    CHECK(before >= 10);
+    ef_init();
+    int fd = opened("file", O_RDONLY);
+    until_heard(fd, FILE_OPER_OPEN, 1);
+    GOOD(ef_close_immediate(fd));
+    GOOD(ef_shutdown(NULL, 20000000));
+    EQUAL(most, 1);
+}
+
+CASE(files_of_ef_open_with_have_pages_only_unless_a_limit_is_set)
+{
+    struct ef_instance_options least;
+    struct ef_open_options options;
+    struct ef_progress progress = {.size = sizeof progress};
+    ef_options_init(&least, sizeof least);
+    least.file_memory_limit = 65536;
+    GOOD(ef_init_with(&least));
+    ef_options_init(&options, sizeof options);
+    options.flags = O_WRONLY | O_CREAT;
+    int pages = (int)GOOD(ef_open_with(NULL, "pages", &options)), plain = opened("plain", O_WRONLY | O_CREAT);
+    UNTIL(ef_open_status(pages) == pages);
+    for (int i = 0; i < 1000; i++) {
+        GOOD(ef_write(pages, much, 20000));
+        GOOD(ef_progress(pages, &progress));
+        CHECK(progress.accepted - progress.written <= 1 << 20);
+        EQUAL(GOOD(ef_write(plain, much, 20000)), 20000);
+    }
+}

@@ -148,6 +148,19 @@ CASE(o_trunc_empties_the_file)
     holds("file", "abc", 3);
 }
 
+CASE(o_trunc_empties_a_file_that_is_only_read)
+{
+    put_pattern("file", 1, 100000);
+    int fd = opened("file", O_RDONLY | O_TRUNC);
+    EQUAL(size_of("file"), 0);
+    put("file", "abc", 3);
+    char got[10];
+    EQUAL(read_some(fd, got, sizeof got), 3);
+    FAILS(ef_write(fd, got, 3), EBADF);
+    closed(fd);
+    EQUAL(open_error("missing", O_RDONLY | O_TRUNC), ENOENT);
+}
+
 CASE(the_path_is_copied_and_may_be_any_bytes)
 {
     char path[] = "\xff\xfe name\n\x80";
