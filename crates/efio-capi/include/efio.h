@@ -88,7 +88,7 @@ int ef_shutdown(ef_instance *instance, uint64_t deadline);
  * The most bytes that one file may have taken and not written; beyond it ef_write returns 0. Pages hold the first of
  * them (file_memory_limit), memory from malloc the rest. Holds for files that are open already, too. By default 1 GiB
  * for files of ef_open. For those of ef_open_with it is 0 unless set here or in the options: pages only, so that
- * ef_write returns 0 when there are none free, and EF_WRITABLE follows.
+ * ef_write returns 0 when there are none free, and EF_WRITABLE follows; a call of more than 1 MiB may be taken in part.
  */
 int ef_set_write_limit(ef_instance *instance, uint64_t bytes);
 

@@ -146,7 +146,7 @@ impl Instance {
         if bytes.is_empty() {
             return Ok(0);
         }
-        if desk.backlog.is_empty() && (bytes.len() <= WHOLE || pages_only) {
+        if desk.backlog.is_empty() && bytes.len() <= WHOLE {
             match self.efio.ef_write(fd, bytes) {
                 Ok(taken) => return Ok(taken),
                 Err(error) if !error.is_would_block() => return Err(error.into()),
@@ -154,7 +154,11 @@ impl Instance {
                 Err(_) => {}
             }
         }
-        let taken = self.room(desk, bytes.len());
+        if pages_only && !desk.backlog.is_empty() {
+            desk.notes.room_owed = true;
+            return Ok(0);
+        }
+        let taken = if pages_only { bytes.len() } else { self.room(desk, bytes.len()) };
         let (mut now, mut refused) = (0, !desk.backlog.is_empty() || bytes.len() <= WHOLE);
         while now < taken && !refused {
             let piece = &bytes[now..taken.min(now + WHOLE)];
@@ -165,6 +169,9 @@ impl Instance {
                 // The next call tells of it.
                 Err(_) => return Ok(now),
             }
+        }
+        if now < taken && pages_only {
+            return Ok(now);
         }
         if now < taken {
             if !desk.backlog.push(&bytes[now..taken]) {

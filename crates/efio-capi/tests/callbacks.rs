@@ -203,7 +203,8 @@ fn a_pool_of_the_program_makes_the_callbacks_and_runs_its_tasks() {
         pool::enqueue_task(number(77).cast(), Some(task), number(1000));
     }
     until("both tasks", || TASKS.load(Ordering::SeqCst) == 75);
-    until("their count", || pool::thrpool_get_task_count(made) >= 4);
+    // Both callbacks may be made by one task.
+    until("their count", || pool::thrpool_get_task_count(made) >= 3);
     assert_eq!(pool::destroy_thread_pool(made), 0);
     assert_eq!(errno(pool::destroy_thread_pool(made)), Err(libc::EINVAL));
     assert_eq!(errno(pool::thrpool_get_task_count(made)), Err(libc::EINVAL));

@@ -33,6 +33,7 @@ CASE(an_atomic_file_appears_whole_with_its_close)
 {
     struct ef_open_options options = atomic_options();
     char *wanted = made(1, 3 << 20);
+    options.write_limit = 8 << 20;
     int fd = open_with("file", &options);
     written(fd, wanted, 3 << 20);
     GOOD(ef_sync(fd));
