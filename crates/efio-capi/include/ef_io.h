@@ -24,8 +24,9 @@
  *
  * fork
  *     A child of fork() may not use its parent's handles: each call says EBADF, and nothing of the parent's is
- *     touched. The child may open files of its own: with its first ef_init or ef_open the library starts anew there.
- *     Callbacks and the pool of ef_set_thrpool have to be set again. A program that becomes a daemon should do so
+ *     touched. The child may open files of its own: with its first ef_init or ef_open the library starts anew there,
+ *     and gives out handles from 0 again, so that a number of the parent's may be a file of the child's from then on.
+ *     The addresses of pools and instances are never those of the parent's. Callbacks and the pool of ef_set_thrpool have to be set again. A program that becomes a daemon should do so
  *     before it opens files.
  *
  * The end
@@ -170,8 +171,8 @@ ssize_t ef_read(int fd, void *buf, size_t nbyte);
 /*
  * What ef_read would say, without taking it.
  *
- * Returns 1: data; 0: the end of the file; -1: EAGAIN when nothing is in memory, and then it is being read, and a
- * READ callback follows; any other errno as of ef_read.
+ * Returns 1: data; 0: the end of the file, which holds for a regular file until a read has told it; -1: EAGAIN when
+ * nothing is in memory, and then it is being read, and a READ callback follows; any other errno as of ef_read.
  */
 ssize_t ef_file_ready_for_read(int fd);
 

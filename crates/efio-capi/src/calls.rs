@@ -25,19 +25,27 @@ pub(crate) enum Oper {
     Close = 2,
 }
 
+/// What a function of the program is registered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Callback = 0,
+    Log = 1,
+}
+
 thread_local! {
-    /// How many functions of the program this thread is inside of.
-    static INSIDE: Cell<u32> = const { Cell::new(0) };
+    /// How many functions of the program this thread is inside of, by their purpose.
+    static INSIDE: [Cell<u32>; 2] = const { [Cell::new(0), Cell::new(0)] };
 }
 
 /// This thread runs a function of the program that this library has called.
 pub(crate) fn is_inside() -> bool {
-    INSIDE.try_with(Cell::get).is_ok_and(|inside| inside > 0)
+    INSIDE.try_with(|inside| inside.iter().any(|count| count.get() > 0)).unwrap_or_default()
 }
 
 /// A function of the program, and what it is called with.
 #[derive(Debug)]
 pub(crate) struct Registration<F> {
+    purpose: Purpose,
     set: AtomicBool,
     state: Mutex<Registered<F>>,
     idle: Condvar,
@@ -51,9 +59,9 @@ struct Registered<F> {
 }
 
 impl<F: Copy> Registration<F> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(purpose: Purpose) -> Self {
         let state = Mutex::new(Registered { function: None, running: 0 });
-        Self { set: AtomicBool::new(false), state, idle: Condvar::new() }
+        Self { purpose, set: AtomicBool::new(false), state, idle: Condvar::new() }
     }
 
     /// There is a function: a look without the lock.
@@ -70,10 +78,11 @@ impl<F: Copy> Registration<F> {
         self.set.store(function.is_some(), Ordering::Release);
     }
 
-    /// None from here on, and none runs when this returns, unless this is called from inside one.
+    /// None from here on, and none runs when this returns, unless this is called from inside one. Functions that are
+    /// registered for something else do not count.
     pub(crate) fn clear(&self) {
         self.replace(None);
-        if is_inside() {
+        if INSIDE.try_with(|inside| inside[self.purpose as usize].get() > 0).unwrap_or_default() {
             return;
         }
         let state = lock(&self.state);
@@ -89,7 +98,12 @@ impl<F: Copy> Registration<F> {
             state.running += 1;
             function
         };
-        let enter = |by: u32| INSIDE.try_with(|inside| inside.set(inside.get().wrapping_add(by)));
+        let enter = |by: u32| {
+            INSIDE.try_with(|inside| {
+                let count = &inside[self.purpose as usize];
+                count.set(count.get().wrapping_add(by));
+            })
+        };
         // A thread that is about to end counts for nothing, and nobody asks it.
         let _ = enter(1);
         call(function.0, function.1 as *mut c_void);
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn after_clear_none_runs_and_inside_a_call_it_does_not_wait_for_itself() {
-        let registration = Registration::<Callback>::new();
+        let registration = Registration::<Callback>::new(Purpose::Callback);
         assert!(!registration.is_set());
         registration.call(|_, _| panic!("there is none"));
         registration.replace(Some((nothing, 7)));
@@ -194,6 +208,24 @@ mod tests {
             registration.clear();
             assert!(left.load(Ordering::SeqCst), "a callback runs after `clear` has returned");
         });
+        let (entered, left) = (AtomicBool::new(false), AtomicBool::new(false));
+        let log = Registration::<Callback>::new(Purpose::Log);
+        log.replace(Some((nothing, 9)));
+        registration.replace(Some((nothing, 7)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                registration.call(|_, _| {
+                    entered.store(true, Ordering::SeqCst);
+                    std::thread::sleep(std::time::Duration::from_millis(30));
+                    left.store(true, Ordering::SeqCst);
+                });
+            });
+            while !entered.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            log.call(|_, _| registration.clear());
+            assert!(left.load(Ordering::SeqCst), "inside another function `clear` has not waited");
+        });
         registration.replace(Some((nothing, 8)));
         registration.call(|_, _| registration.clear());
         assert!(!registration.is_set() && !is_inside());
@@ -202,7 +234,7 @@ mod tests {
     #[test]
     fn function_and_data_change_together() {
         unsafe extern "C" fn other(_: c_int, _: c_int, _: *mut c_void) {}
-        let registration = Registration::<Callback>::new();
+        let registration = Registration::<Callback>::new(Purpose::Callback);
         let pairs: [(Callback, usize); 2] = [(nothing, 1), (other, 2)];
         std::thread::scope(|scope| {
             let setter =

@@ -54,10 +54,13 @@ impl Access {
     }
 }
 
+/// The bytes of short calls are put together up to so many.
+const TOGETHER: usize = 64 << 10;
+
 /// Bytes that efio had no page for, in the order of their calls.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    pieces: VecDeque<Box<[u8]>>,
+    pieces: VecDeque<Vec<u8>>,
     /// Of the first piece, what has gone.
     gone: usize,
     pub(crate) bytes: u64,
@@ -70,17 +73,27 @@ impl Backlog {
 
     /// Copies bytes behind the others; false when there is no memory.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
+        if let Some(last) = self.pieces.back_mut()
+            && last.len() + bytes.len() <= TOGETHER
+        {
+            if last.try_reserve(bytes.len()).is_err() {
+                return false;
+            }
+            last.extend_from_slice(bytes);
+            self.bytes += bytes.len() as u64;
+            return true;
+        }
         let mut piece = Vec::new();
         if piece.try_reserve_exact(bytes.len()).is_err() || self.pieces.try_reserve(1).is_err() {
             return false;
         }
         piece.extend_from_slice(bytes);
         self.bytes += bytes.len() as u64;
-        self.pieces.push_back(piece.into_boxed_slice());
+        self.pieces.push_back(piece);
         true
     }
 
-    /// What goes next, of one call.
+    /// What goes next.
     pub(crate) fn front(&self) -> Option<&[u8]> {
         self.pieces.front().and_then(|piece| piece.get(self.gone..))
     }
@@ -209,11 +222,30 @@ mod tests {
         assert!(backlog.push(b"abc") && backlog.push(b"de"));
         assert_eq!(backlog.bytes, 5);
         backlog.advance(2);
-        assert_eq!(backlog.front(), Some(&b"c"[..]));
+        assert_eq!(backlog.front(), Some(&b"cde"[..]));
         backlog.advance(1);
         assert_eq!((backlog.front(), backlog.bytes), (Some(&b"de"[..]), 2));
         assert_eq!(backlog.clear(), 2);
         assert!(backlog.is_empty());
+    }
+
+    #[test]
+    fn short_calls_are_kept_together_and_long_ones_for_themselves() {
+        let mut backlog = Backlog::default();
+        let bytes: Vec<u8> = (0..TOGETHER + TOGETHER / 2).map(|n| (n % 251) as u8).collect();
+        for ten in bytes.chunks(10) {
+            assert!(backlog.push(ten));
+        }
+        assert_eq!(backlog.pieces.len(), 2);
+        assert!(backlog.push(&bytes));
+        assert_eq!((backlog.pieces.len(), backlog.bytes), (3, 2 * bytes.len() as u64));
+        let mut got = Vec::new();
+        while let Some(front) = backlog.front() {
+            let some = front.len().min(777);
+            got.extend_from_slice(&front[..some]);
+            backlog.advance(some);
+        }
+        assert_eq!((got, backlog.bytes), (bytes.repeat(2), 0));
     }
 
     #[test]

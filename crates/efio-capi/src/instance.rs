@@ -239,9 +239,17 @@ impl Instance {
             let mut desk = cell.desk();
             if self.owns(&desk) {
                 late = true;
+                let stream = match &desk.backing {
+                    Backing::Stream(stream) => Some(Arc::clone(stream)),
+                    _ => None,
+                };
                 self.end(&mut desk, handle, cell, None, libc::ETIMEDOUT);
                 let life = desk.life;
                 drop(desk);
+                if let Some(stream) = stream {
+                    // Its thread ends, and gives the descriptor back.
+                    stream.close(true);
+                }
                 self.world.ended(handle, life);
             }
         }

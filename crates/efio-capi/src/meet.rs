@@ -77,6 +77,8 @@ impl Instance {
         let closing = desk.stage == Stage::Closing;
         let odd = error.filter(|error| error.kind() == ErrorKind::NotRegular);
         match odd.filter(|error| !closing && error.raw_os_error() != Some(libc::EISDIR)) {
+            // The end has looked for streams already.
+            Some(_) if self.is_ending() => self.fail_open(desk, handle, cell, None, libc::ESHUTDOWN),
             Some(_) => match Stream::start(self, handle, desk) {
                 Ok(stream) => desk.backing = Backing::Stream(stream),
                 Err(errno) => self.fail_open(desk, handle, cell, None, errno),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use efio::pool::Pool;
@@ -28,9 +29,11 @@ pub(crate) struct Pools {
 
 #[derive(Debug, Default)]
 struct Listed {
-    given: usize,
     pools: HashMap<usize, Option<PoolRef>>,
 }
+
+/// The last address that was given, also in the process that has forked this one.
+static GIVEN: AtomicUsize = AtomicUsize::new(0);
 
 /// An argument that only the task looks at.
 struct Carried(*mut c_void);
@@ -48,8 +51,8 @@ impl Pools {
     fn add(&self, pool: Pool) -> *mut ThreadPool {
         let mut listed = lock(&self.pools);
         // Never an address that the program could take for memory, and never one that was given before.
-        listed.given += 16;
-        let name = listed.given;
+        // ORDER: Relaxed: a counter.
+        let name = GIVEN.fetch_add(16, Ordering::Relaxed) + 16;
         listed.pools.insert(name, Some(Arc::new(pool)));
         name as *mut ThreadPool
     }

@@ -97,21 +97,22 @@ pub(crate) fn ready(handle: i32) -> Answer<isize> {
     if let Some(error) = &desk.notes.fault_seen {
         return Err(error.clone().into());
     }
+    if desk.notes.end_seen {
+        return Ok(0);
+    }
     let found = match instance.efio.ef_lend_read(fd) {
         Ok(lent) => !lent.is_empty(),
-        // The end holds for the next read, until it is known that bytes have come.
-        Err(error) if desk.notes.end_seen && error.is_would_block() => return Ok(0),
         Err(error) => {
             if error.raw_os_error().is_some() && !error.is_would_block() {
-                (desk.notes.end_seen, desk.notes.fault_seen) = (false, Some(error.clone()));
+                desk.notes.fault_seen = Some(error.clone());
                 instance.refresh(desk, cell);
             }
             return Err(error.into());
         }
     };
-    if desk.notes.end_seen == found {
-        // efio tells the end once; the read that follows is to have it, unless the file has grown.
-        desk.notes.end_seen = !found;
+    if !found {
+        // efio tells the end once; the read that follows is to have it.
+        desk.notes.end_seen = true;
         instance.refresh(desk, cell);
     }
     Ok(isize::from(found))

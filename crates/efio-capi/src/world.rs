@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use efio::Efio;
 
 use crate::bell::lock;
-use crate::calls::{Callback, LogFunction, Registration};
+use crate::calls::{Callback, LogFunction, Purpose, Registration};
 use crate::cells::{Cell, Cells, HANDLES, Word};
 use crate::desk::{Desk, Stage};
 use crate::failure::{Answer, fail};
@@ -34,7 +34,7 @@ pub(crate) struct Seat {
     instance: AtomicPtr<Instance>,
     /// The instance stays until the process ends, and no other has sat here before.
     permanent: AtomicBool,
-    /// How many instances have sat here.
+    /// Which instance of the process was the last to sit here, counted from 1; 0: none.
     serial: AtomicU32,
     inside: [Stripe; STRIPES],
 }
@@ -59,6 +59,8 @@ pub(crate) struct World {
 }
 
 static WORLD: AtomicPtr<World> = AtomicPtr::new(std::ptr::null_mut());
+/// Counts the instances, through fork(2) too: what a child is given is never taken for what its parent had.
+static INSTANCES: AtomicU32 = AtomicU32::new(0);
 /// The hooks of fork and exit are set.
 static HOOKED: AtomicBool = AtomicBool::new(false);
 
@@ -85,8 +87,8 @@ pub(crate) fn make_world() -> Answer<&'static World> {
         numbers: Mutex::new(Numbers::new(HANDLES)),
         seats: seats.into_boxed_slice(),
         seating: Mutex::new(None),
-        callbacks: Registration::new(),
-        log: Registration::new(),
+        callbacks: Registration::new(Purpose::Callback),
+        log: Registration::new(Purpose::Log),
         pool: Mutex::new(None),
         pools: Pools::default(),
     }));
@@ -124,9 +126,11 @@ extern "C" fn at_exit() {
         let Some(world) = world() else { return };
         world.callbacks.replace(None);
         world.log.replace(None);
+        let begun = Instant::now();
         for instance in world.instances() {
-            // What is lost nobody is left to be told of.
-            let _ = instance.end_all(instance.shutdown_deadline);
+            // All of them together take no longer than the one with the latest deadline. What is lost nobody is left to be
+            // told of.
+            let _ = instance.end_all(instance.shutdown_deadline.saturating_sub(begun.elapsed()));
         }
     });
 }
@@ -150,7 +154,7 @@ impl World {
         self.instance_in(usize::from(seat?))
     }
 
-    /// A further instance; its seat and the number of those who have sat there.
+    /// A further instance; its seat and its serial.
     pub(crate) fn add(&'static self, limits: Limits) -> Answer<(u8, u32)> {
         let _seating = lock(&self.seating);
         // One seat is kept for the instance of ef_io.h, which may start later.
@@ -176,8 +180,10 @@ impl World {
         };
         let seat = &self.seats[number];
         let instance = Instance::start(self, number as u8, limits, global)?;
+        // ORDER: Relaxed: a counter.
+        let serial = INSTANCES.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         // ORDER: Relaxed: under the lock.
-        seat.serial.fetch_add(1, Ordering::Relaxed);
+        seat.serial.store(serial, Ordering::Relaxed);
         // ORDER: Relaxed: published by the store of the instance.
         seat.permanent.store(unused.is_some(), Ordering::Relaxed);
         // ORDER: Release pairs with the Acquire loads of the instance.
@@ -353,7 +359,6 @@ mod tests {
         let global = world.global(None, false).unwrap();
         let place = &world.seats[usize::from(global.seat)];
         assert_ne!(global.seat, seat);
-        assert_eq!(place.serial.load(Ordering::SeqCst), 1);
         assert!(place.permanent.load(Ordering::SeqCst));
         let (again, _) = world.add(Limits::default()).unwrap();
         assert!(again <= seat, "a seat that was left is free for others");

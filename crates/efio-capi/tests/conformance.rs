@@ -175,7 +175,6 @@ program! { readiness:
     poll_has_no_1_while_ef_write_would_say_0_and_has_it_again_when_there_is_room
     at_the_write_limit_ef_write_says_0_and_takes_nothing
     a_single_call_above_the_whole_limit_is_taken_in_part
-    ready_says_1_when_the_file_has_grown_though_nobody_has_read_the_end
     ready_says_1_when_a_pipe_has_a_writer_again_though_nobody_has_read_the_end
 }
 
@@ -299,6 +298,8 @@ program! { processes:
     a_killed_process_leaves_a_beginning_of_what_it_wrote
     a_killed_process_leaves_no_part_of_an_atomic_file
     threads_of_the_library_take_no_signals
+    addresses_of_the_parent_name_nothing_of_its_child
+    the_end_waits_for_all_instances_no_longer_than_for_one
 }
 
 program! { instances:

@@ -301,3 +301,52 @@ CASE(threads_of_the_library_take_no_signals)
     closed(fd);
     EQUAL(size_of("file"), sizeof much);
 }
+
+CASE(addresses_of_the_parent_name_nothing_of_its_child)
+{
+    thread_pool_type pool = create_thread_pool(1);
+    ef_instance *instance = ef_instance_new(NULL);
+    CHECK(pool && instance);
+    pid_t child = fork();
+    if (child == 0) {
+        thread_pool_type own = create_thread_pool(1);
+        ef_instance *mine = ef_instance_new(NULL);
+        CHECK(own && own != pool && mine && mine != instance);
+        FAILS(destroy_thread_pool(pool), EINVAL);
+        FAILS(ef_instance_free(instance, 0), EINVAL);
+        EQUAL(GOOD(destroy_thread_pool(own)), 0);
+        EQUAL(GOOD(ef_instance_free(mine, 1000000)), 0);
+        _exit(0);
+    }
+    EQUAL(status_of(child), 0);
+    EQUAL(GOOD(destroy_thread_pool(pool)), 0);
+    EQUAL(GOOD(ef_instance_free(instance, 1000000)), 0);
+}
+
+CASE(the_end_waits_for_all_instances_no_longer_than_for_one)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct ef_instance_options options;
+        struct ef_open_options open;
+        ef_options_init(&options, sizeof options);
+        options.shutdown_deadline = 1000000;
+        ef_options_init(&open, sizeof open);
+        open.flags = O_WRONLY;
+        for (int i = 0; i < 30; i++) {
+            char name[20];
+            snprintf(name, sizeof name, "pipe%d", i);
+            int end = fifo_reader(name);
+            fcntl(end, F_SETPIPE_SZ, 4096);
+            ef_instance *instance = ef_instance_new(&options);
+            int fd = (int)GOOD(ef_open_with(instance, name, &open));
+            UNTIL(ef_open_status(fd) == fd);
+            static char much[100000];
+            written(fd, much, sizeof much);
+        }
+        alarm(15); /* one after the other they take 30 */
+        exit(3);
+    }
+    int status = status_of(child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+}

@@ -264,17 +264,6 @@ CASE(a_single_call_above_the_whole_limit_is_taken_in_part)
     CHECK(n > 0 && n < 5 << 20);
 }
 
-CASE(ready_says_1_when_the_file_has_grown_though_nobody_has_read_the_end)
-{
-    put("file", "hello", 5);
-    int fd = opened("file", O_RDONLY);
-    EQUAL(read_all(fd, bytes, 5), 5);
-    UNTIL(ef_file_ready_for_read(fd) == 0);
-    put("file", "hello again", 11);
-    UNTIL(ef_file_ready_for_read(fd) == 1);
-    EQUAL(GOOD(ef_read(fd, bytes, 100)), 6);
-}
-
 CASE(ready_says_1_when_a_pipe_has_a_writer_again_though_nobody_has_read_the_end)
 {
     CHECK(mkfifo("pipe", 0600) == 0);
