@@ -17,16 +17,9 @@ use support::{Loop, noise, wait_until};
 
 /// A module and a disk that obeys; `None`, and said so, where there can be none.
 fn stage() -> Option<(Loop, Mounted)> {
-    match Mounted::new() {
-        Ok(mounted) => {
-            let builder = Efio::builder().flush_interval(Duration::from_millis(5)).threads_limit(16);
-            Some((Loop::new(builder.close_deadline(Duration::from_millis(300)).build().unwrap()), mounted))
-        }
-        Err(error) => {
-            support::skip(format_args!("no FUSE file system can be mounted here: {error}"));
-            None
-        }
-    }
+    let mounted = Mounted::or_skip()?;
+    let builder = Efio::builder().flush_interval(Duration::from_millis(5)).threads_limit(16);
+    Some((Loop::new(builder.close_deadline(Duration::from_millis(300)).build().unwrap()), mounted))
 }
 
 fn new_file() -> OpenOptions {

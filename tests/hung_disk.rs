@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use efio::{Efio, Event, Events, Fd, OpenOptions, Readiness};
 use fuse::{Asked, Fate, Mounted};
 use seccomp::{FREE, LOOP, READ_WRITE};
-use support::{PATIENCE, child, noise, skip, wait_until};
+use support::{PATIENCE, child, noise, wait_until};
 
 /// The child's disk.
 const PLACE: &str = "EFIO_HUNG_DISK_PLACE";
@@ -119,16 +119,9 @@ fn serve(test: &str, mounted: &Mounted) {
 
 /// A disk on which writes to the files of these names hang. `None`, and said so, where there can be none.
 fn hanging(names: impl Iterator<Item = String>) -> Option<Mounted> {
-    match Mounted::new() {
-        Ok(mounted) => {
-            names.for_each(|name| mounted.disk.ordain(&name, Asked::Write, Fate::Hangs));
-            Some(mounted)
-        }
-        Err(error) => {
-            skip(format_args!("no FUSE file system can be mounted here: {error}"));
-            None
-        }
-    }
+    let mounted = Mounted::or_skip()?;
+    names.for_each(|name| mounted.disk.ordain(&name, Asked::Write, Fate::Hangs));
+    Some(mounted)
 }
 
 /// A figure of /proc/self/status.

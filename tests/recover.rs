@@ -15,16 +15,9 @@ use fuse::{Asked, Fate, Mounted};
 use support::{Loop, noise};
 
 fn stage() -> Option<(Loop, Mounted)> {
-    match Mounted::new() {
-        Ok(mounted) => {
-            let builder = Efio::builder().flush_interval(Duration::from_millis(5));
-            Some((Loop::new(builder.close_deadline(Duration::from_millis(300)).build().unwrap()), mounted))
-        }
-        Err(error) => {
-            support::skip(format_args!("no FUSE file system can be mounted here: {error}"));
-            None
-        }
-    }
+    let mounted = Mounted::or_skip()?;
+    let builder = Efio::builder().flush_interval(Duration::from_millis(5));
+    Some((Loop::new(builder.close_deadline(Duration::from_millis(300)).build().unwrap()), mounted))
 }
 
 fn retaining() -> OpenOptions {

@@ -333,6 +333,16 @@ impl Mounted {
         Ok(Self { disk, folder, session: Some(session) })
     }
 
+    /// As `new`; `None`, and said so, where none can be mounted.
+    #[allow(dead_code, reason = "not every test that mounts one can do without")]
+    pub fn or_skip() -> Option<Self> {
+        Self::new()
+            .map_err(|error| {
+                crate::support::skip(format_args!("no FUSE file system can be mounted here: {error}"));
+            })
+            .ok()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
