@@ -1,7 +1,7 @@
 //! One large run of zeroed memory that costs memory only where it is used.
 //!
-//! In pages of the system's ordinary size: it is not asked for huge ones (`madvise`). They would be filled and copied faster,
-//! but a fault that clears and finds one holds its processor for milliseconds, which an event loop beside it waits for.
+//! In pages of the system's ordinary size: it is not asked for huge ones (`madvise`). With them copies were faster, and the ticks
+//! of an event loop beside the engine late by milliseconds: see "Where the time goes" in ARCHITECTURE.md.
 //!
 //! Asked of the system itself and not of the allocator, which may write the zeroes at once where it has to.
 
