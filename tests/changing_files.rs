@@ -5,12 +5,12 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use efio::{Efio, Fd, OpenOptions};
+use efio::{Efio, Fd, OpenOptions, Readiness};
 use support::{Loop, child, noise, wait_until};
 
 const WRITER: &str = "EFIO_CHANGING_FILES_WRITER";
@@ -44,6 +44,90 @@ fn a_file_that_grows_under_a_reader_is_read_to_its_last_byte() {
         });
     });
     assert!(found == bytes);
+}
+
+/// The bytes that a lend shows, taken by it; none at the end.
+fn lend(all: &mut Loop, fd: Fd) -> Vec<u8> {
+    loop {
+        match all.efio.ef_lend_read(fd) {
+            Ok(lent) => {
+                let bytes = lent.pieces().flatten().copied().collect();
+                lent.consume(usize::MAX);
+                return bytes;
+            }
+            Err(error) => assert!(error.is_would_block(), "{error}"),
+        }
+        all.until(fd, Readiness::READABLE);
+    }
+}
+
+fn grow(path: &Path, bytes: &[u8]) {
+    std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
+}
+
+#[test]
+fn an_end_that_nobody_was_told_is_none_once_the_file_has_grown() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = module();
+    let path = folder.path().join("written just now");
+    std::fs::write(&path, b"bytes").unwrap();
+    let fd = reading(&mut all, &path);
+    if all.efio.ef_read(fd, &mut [0; 5]).is_err() {
+        return support::skip("nothing is read without waiting on this file system");
+    }
+    for (name, first) in [("empty", ""), ("short", "abc")] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, first).unwrap();
+        let fd = reading(&mut all, &path);
+        // A lend has the file read ahead, and its end with it.
+        if first.is_empty() {
+            assert!(all.efio.ef_lend_read(fd).unwrap_err().is_would_block());
+            all.until(fd, Readiness::READABLE);
+        } else {
+            assert_eq!(lend(&mut all, fd), first.as_bytes());
+        }
+        assert!(all.efio.ef_poll(fd).unwrap().is_readable(), "the end can be told");
+        grow(&path, b"def");
+        let mut few = [0; 10];
+        let count = all.read_some(fd, &mut few).unwrap();
+        assert_eq!(&few[..count], b"def");
+        // The same for a lend, and for the last byte.
+        for byte in b"gh" {
+            assert_eq!(lend(&mut all, fd), []);
+            assert!(all.efio.ef_lend_read(fd).unwrap_err().is_would_block(), "asks again");
+            all.until(fd, Readiness::READABLE);
+            grow(&path, &[*byte]);
+            assert_eq!(lend(&mut all, fd), [*byte]);
+            grow(&path, b"!");
+            assert_eq!(lend(&mut all, fd), b"!");
+        }
+        assert_eq!(all.read_some(fd, &mut few).unwrap(), 0);
+        assert!(all.close(fd).error().is_none());
+    }
+}
+
+#[test]
+fn the_owner_of_a_file_is_not_told_an_old_end_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, b"abc").unwrap();
+    let efio = Efio::new().unwrap();
+    let mut file = efio.open(&path, &OpenOptions::new().read(true)).unwrap();
+    let mut next = move || loop {
+        match file.fill_buf() {
+            Ok(bytes) => {
+                let found = bytes.to_vec();
+                file.consume(found.len());
+                return found;
+            }
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}"),
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    };
+    assert_eq!(next(), b"abc");
+    grow(&path, b"def");
+    assert_eq!(next(), b"def");
+    assert_eq!(next(), b"");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::Slot;
 use super::cell::Lend;
 use super::commons::Commons;
 use super::opener::{Patience, Room};
+use super::read::NowaitRead;
 use super::state::{flag, mail};
 use super::window::{Reader, WINDOW_PAGES};
 use super::write::{Caller, page_start, refusal};
@@ -133,12 +134,12 @@ impl Commons {
     }
 
     /// Lends the front of the window: the right to read, and true when there are bytes; false at the end of the file.
-    pub(crate) fn lend_front(&self, fd: Fd) -> Result<(&Slot, Reader<'_>, bool)> {
+    pub(crate) fn lend_front(&self, fd: Fd, nowait: NowaitRead<'_>) -> Result<(&Slot, Reader<'_>, bool)> {
         let Some(slot) = self.slot(fd) else { return Err(Error::stale(Operation::Read, fd)) };
         let Some(mut reader) = slot.read.claim() else {
             return Err(Error::plain(self.refused_claim(slot, fd), Operation::Read, Some(fd)));
         };
-        match self.fill_front(slot, fd, &mut reader, Caller::Descriptor) {
+        match self.fill_front(slot, fd, &mut reader, Caller::Descriptor, nowait) {
             Ok(found) => Ok((slot, reader, found)),
             Err(error) => {
                 self.release_reader(slot, reader.release());

@@ -356,6 +356,8 @@ impl Control {
             (Ok(_), Some(Asked::Preallocate { offset, bytes, keep_size })) => {
                 self.sync.metadata_changed = true;
                 if !keep_size {
+                    // An end in the window is that of before.
+                    slot.state.set(flag::STALE_WINDOW);
                     slot.set_size(slot.size().max(offset + bytes));
                     if let Some(end) = self.append_end() {
                         self.set_append_end(end.max(offset + bytes));

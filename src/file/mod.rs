@@ -52,7 +52,7 @@ pub(crate) mod write_at;
 
 use crate::error::Error;
 use crate::fd::Fd;
-use crate::job::{Done, Stat};
+use crate::job::{Done, Handle, Stat};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, UnsafeCell};
 
 use control::Control;
@@ -164,6 +164,12 @@ impl Slot {
     /// The handle of the file that is in the slot now.
     pub(crate) fn fd(&self) -> Fd {
         Fd::new(self.index, self.state.load().generation())
+    }
+
+    /// What the platform calls the file, once it is open.
+    pub(crate) fn handle(&self) -> Handle {
+        // ORDER: Acquire: set by the actor before the file was open.
+        Handle(self.handle.load(Ordering::Acquire) as i32)
     }
 
     pub(crate) fn written(&self) -> u64 {

@@ -3,8 +3,6 @@
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
-use crate::job::Handle;
-use crate::sync::Ordering;
 
 use super::Slot;
 use super::commons::Commons;
@@ -72,17 +70,16 @@ impl Commons {
         if seen.has(flag::WRITING) {
             place.offset = slot.write.end().1;
         }
+        let cursor = place.cursor;
         let front = reader.front(|page| self.drop_window_page(page)).filter(|_| !over);
-        let answer = front
-            .map(|front| front.len > place.cursor || front.errno != 0 || !self.is_doubtful_end(slot, &place));
-        let spent = place.nowait_spent && !over && answer.is_none();
-        let ahead = slot.read.is_ahead() && !over && answer.is_none();
-        let ready = answer == Some(true) || {
-            // ORDER: Acquire: set by the actor before the file was open.
-            let handle = Handle(slot.handle.load(Ordering::Acquire) as i32);
-            let may_try = seen.has(flag::NOWAIT) && !spent && !unwritten && !ahead;
-            may_try && nowait(handle, place.offset, &mut [0]).is_ok()
-        };
+        let front = front.map(|front| front.len > cursor || front.errno != 0);
+        let ready =
+            front == Some(true) || front == Some(false) && self.end_stands(slot, &mut place, nowait) || {
+                let spent = place.nowait_spent && !over;
+                let ahead = slot.read.is_ahead() && !over && front.is_none();
+                let may_try = seen.has(flag::NOWAIT) && !spent && !unwritten && !ahead;
+                may_try && nowait(slot.handle(), place.offset, &mut [0]).is_ok()
+            };
         self.release_reader(slot, reader.release());
         ready
     }

@@ -3,7 +3,8 @@
 //! A read finds its bytes in the window and copies them; that is the path of a sequential reader. Where nothing is being
 //! read ahead it tries the kernel's page cache once without waiting; when that has nothing either, the actor begins to
 //! fill the window and the caller gets an event. The end of the file is told once for each time it is met, by the call
-//! that returns 0; the next call asks again, so a file that grew is seen to have grown.
+//! that returns 0; the next call asks again, so a file that grew is seen to have grown. An end that was met before that call
+//! is first looked up in the page cache, or asked for once more where nobody waited for it.
 #![allow(unsafe_code, reason = "copies out of a page of the window")]
 
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -11,7 +12,6 @@ use crate::event::Readiness;
 use crate::fd::Fd;
 use crate::job::Handle;
 use crate::page::Page;
-use crate::sync::Ordering;
 
 use super::Slot;
 use super::commons::Commons;
@@ -139,7 +139,7 @@ impl Commons {
                 return Ok(bytes);
             }
             if seen {
-                if let Some(verdict) = self.read_verdict(slot, fd, reader) {
+                if let Some(verdict) = self.read_verdict(slot, fd, reader, nowait) {
                     return verdict;
                 }
                 continue;
@@ -158,6 +158,7 @@ impl Commons {
         fd: Fd,
         reader: &mut Reader<'_>,
         caller: Caller,
+        nowait: NowaitRead<'_>,
     ) -> Result<bool> {
         self.check_read(slot, fd, reader, caller)?;
         loop {
@@ -165,7 +166,7 @@ impl Commons {
             match reader.front(|page| self.drop_window_page(page)) {
                 Some(front) if front.len > cursor => return Ok(true),
                 Some(_) => {
-                    if let Some(verdict) = self.read_verdict(slot, fd, reader) {
+                    if let Some(verdict) = self.read_verdict(slot, fd, reader, nowait) {
                         return verdict.map(|_| false);
                     }
                 }
@@ -215,8 +216,7 @@ impl Commons {
     #[cold]
     fn ask_for_more(&self, slot: &Slot, fd: Fd, reader: &mut Reader<'_>) -> Result<()> {
         if !slot.read.is_ahead() {
-            let offset = reader.place().offset;
-            self.begin_ahead(slot, reader, offset);
+            self.ask_ahead(slot, reader);
         } else if reader.was_paused() {
             // Pages of an older epoch, dropped on the way, may have made the room that the actor waits for.
             self.post(slot, mail::FILL);
@@ -249,7 +249,7 @@ impl Commons {
         // goes back to the pool only by this reader. `cursor + bytes` is at most `len`.
         unsafe { std::ptr::copy_nonoverlapping(start, into.as_mut_ptr(), bytes) };
         let place = reader.place();
-        place.end_doubted = 0;
+        place.end_asked = 0;
         place.offset += bytes as u64;
         place.cursor += bytes as u32;
         if place.cursor == len {
@@ -274,7 +274,7 @@ impl Commons {
     #[inline]
     pub(crate) fn advance(&self, slot: &Slot, reader: &mut Reader<'_>, bytes: usize) {
         let place = reader.place();
-        place.end_doubted = 0;
+        place.end_asked = 0;
         place.offset += bytes as u64;
         place.cursor += bytes as u32;
         let cursor = place.cursor;
@@ -300,33 +300,50 @@ impl Commons {
     }
 
     /// The window's front has no bytes left, but a verdict: the end of the file, or an error at this offset. `None`: the
-    /// end is that of a moment before this file was written to, so it has to be asked for again.
+    /// end is that of an earlier moment, so it has to be asked for again.
     #[cold]
-    fn read_verdict(&self, slot: &Slot, fd: Fd, reader: &mut Reader<'_>) -> Option<Result<usize>> {
+    fn read_verdict(
+        &self,
+        slot: &Slot,
+        fd: Fd,
+        reader: &mut Reader<'_>,
+        nowait: NowaitRead<'_>,
+    ) -> Option<Result<usize>> {
         let offset = reader.place().offset;
         let Some(verdict) = reader.pop() else { return Some(Ok(0)) };
         self.drop_window_page(verdict.page);
-        let doubtful = self.is_doubtful_end(slot, reader.place());
         let place = reader.place();
-        place.nowait_spent = false;
-        place.end_doubted = 0;
         if verdict.errno != 0 {
+            (place.nowait_spent, place.end_asked) = (false, 0);
             return Some(Err(Error::os(Operation::Read, verdict.errno).with_fd(fd).with_offset(offset)));
         }
-        if doubtful {
-            place.end_doubted = mark_of(slot.write.accepted());
-            return None;
-        }
-        Some(Ok(0))
+        let stands = self.end_stands(slot, place, nowait);
+        place.end_asked = 0;
+        stands.then_some(Ok(0))
     }
 
-    /// An end at this place may be that of a moment before this file was written to; it is doubted once for
-    /// what is accepted by then.
-    pub(super) fn is_doubtful_end(&self, slot: &Slot, place: &Place) -> bool {
+    /// Whether an end that was met at this place, some time ago, is told: where the page cache can say without waiting that it
+    /// is the end now, it is; else where it was met for a call that had been refused here, which gets its answer. Any
+    /// other is that of a moment when nobody asked.
+    pub(super) fn end_stands(&self, slot: &Slot, place: &mut Place, nowait: NowaitRead<'_>) -> bool {
         let seen = slot.state.load();
         let accepted = slot.write.accepted();
-        let behind = accepted > slot.written() || place.offset < slot.size();
-        seen.has(flag::WRITE) && !seen.has(flag::POISONED) && behind && place.end_doubted != mark_of(accepted)
+        let asked = place.end_asked == mark_of(accepted);
+        let unwritten = seen.has(flag::WRITE) && accepted > slot.written();
+        place.nowait_spent = false;
+        if unwritten || !seen.has(flag::NOWAIT) {
+            return asked;
+        }
+        match nowait(slot.handle(), place.offset, &mut [0]) {
+            Ok(bytes) => bytes == 0,
+            Err(errno) => {
+                place.nowait_spent = true;
+                if errno != EAGAIN {
+                    slot.state.clear(flag::NOWAIT);
+                }
+                asked
+            }
+        }
     }
 
     pub(crate) fn drop_window_page(&self, raw: *mut u8) {
@@ -355,15 +372,11 @@ impl Commons {
             // The actor stops before it gives its last piece. That one is for this place, which is about to move on: an
             // epoch of its own for what follows, so that the piece is known to be an old one.
             self.move_reader(slot, reader, place.offset);
-            reader.place().end_doubted = place.end_doubted;
         }
-        // ORDER: Acquire: set by the actor before the file was open.
-        let handle = Handle(slot.handle.load(Ordering::Acquire) as i32);
-        match nowait(handle, place.offset, into) {
+        match nowait(slot.handle(), place.offset, into) {
             Ok(bytes) => {
                 let whole = bytes == into.len();
                 let place = reader.place();
-                place.end_doubted = 0;
                 place.offset += bytes as u64;
                 place.nowait_spent = !whole && bytes > 0;
                 place.small_reads =
@@ -379,20 +392,28 @@ impl Commons {
                 if errno != EAGAIN {
                     slot.state.clear(flag::NOWAIT);
                 }
-                let offset = place.offset;
-                self.begin_ahead(slot, reader, offset);
+                self.ask_ahead(slot, reader);
                 reader.place().nowait_spent = true;
                 None
             }
         }
     }
 
+    /// Has the window filled for a call that finds nothing here: what is met at this place is its answer.
+    fn ask_ahead(&self, slot: &Slot, reader: &mut Reader<'_>) {
+        // Before the actor is asked, which has all that is accepted by then written first.
+        let mark = mark_of(slot.write.accepted());
+        let offset = reader.place().offset;
+        self.begin_ahead(slot, reader, offset);
+        reader.place().end_asked = mark;
+    }
+
     /// Has the window filled from `offset` on.
     fn begin_ahead(&self, slot: &Slot, reader: &mut Reader<'_>, offset: u64) {
-        let before = *reader.place();
+        let spent = reader.place().nowait_spent;
         reader.begin_epoch(offset);
         let place = reader.place();
-        (place.nowait_spent, place.end_doubted) = (before.nowait_spent, before.end_doubted);
+        place.nowait_spent = spent;
         place.asked = true;
         if reader.ask_ahead() {
             self.post(slot, mail::FILL);

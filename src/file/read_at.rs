@@ -15,9 +15,8 @@ use std::io::IoSliceMut;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
-use crate::job::{Fault, Handle, Kind, Slice, Slices, Work};
+use crate::job::{Fault, Kind, Slice, Slices, Work};
 use crate::page::{Class, Page};
-use crate::sync::Ordering;
 
 use super::Slot;
 use super::commons::Commons;
@@ -97,9 +96,12 @@ impl Commons {
         if into.is_empty() {
             return Ok(0);
         }
+        // An end that was fetched some time ago is none any more where the page cache has a byte there.
+        let grown =
+            || seen.has(flag::NOWAIT) && nowait(slot.handle(), offset, &mut [0]).is_ok_and(|bytes| bytes > 0);
         match slot.places().and_then(|places| self.take_fetched(slot, fd, claim, places, into, offset)) {
-            Some(answer) => answer,
-            None => self.read_at_anew(slot, fd, claim, seen, into, offset, nowait),
+            Some(answer) if !matches!(answer, Ok(0)) || !grown() => answer,
+            _ => self.read_at_anew(slot, fd, claim, seen, into, offset, nowait),
         }
     }
 
@@ -157,9 +159,7 @@ impl Commons {
             return Err(slot.first_error().unwrap_or_else(|| Error::stale(Operation::Read, fd)));
         }
         if !unwritten && seen.has(flag::NOWAIT) {
-            // ORDER: Acquire: set by the actor before the file was open.
-            let handle = Handle(slot.handle.load(Ordering::Acquire) as i32);
-            match nowait(handle, offset, into) {
+            match nowait(slot.handle(), offset, into) {
                 Ok(bytes) => return Ok(bytes),
                 Err(EAGAIN) => {}
                 Err(_) => _ = slot.state.clear(flag::NOWAIT),

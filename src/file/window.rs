@@ -52,9 +52,8 @@ pub(crate) struct Place {
     pub(crate) asked: bool,
     /// Small reads in a row that a first try answered.
     pub(crate) small_reads: u8,
-    /// The end was met here but may be that of an earlier moment: it is asked for once more.
-    /// The mark of the bytes accepted then; 0 while there is no doubt.
-    pub(crate) end_doubted: u32,
+    /// A call that was refused here waits for what is met here: the mark of the bytes accepted then. 0: nobody does.
+    pub(crate) end_asked: u32,
 }
 
 /// What releasing the claim asks of the holder.

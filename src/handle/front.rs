@@ -109,7 +109,11 @@ impl File {
                 // this owner's, until a call with `&mut self`, which the borrow of the result excludes.
                 return Ok(unsafe { std::slice::from_raw_parts(start, len) });
             }
-            let found = self.commons().fill_front(self.slot(), self.fd, &mut reader, Caller::Owner);
+            let engine = self.efio.engine();
+            let nowait = |handle: Handle, offset: u64, into: &mut [u8]| {
+                engine.platform.read_nowait(handle, offset, into)
+            };
+            let found = engine.commons.fill_front(self.slot(), self.fd, &mut reader, Caller::Owner, &nowait);
             reader.keep();
             self.forget_page();
             if !found? {

@@ -171,8 +171,9 @@ ssize_t ef_read(int fd, void *buf, size_t nbyte);
 /*
  * What ef_read would say, without taking it.
  *
- * Returns 1: data; 0: the end of the file, which holds for a regular file until a read has told it; -1: EAGAIN when
- * nothing is in memory, and then it is being read, and a READ callback follows; any other errno as of ef_read.
+ * Returns 1: data; 0: the end of the file, which holds for a regular file until a read, which tells it too or gives what
+ * the file has grown by; -1: EAGAIN when nothing is in memory, and then it is being read, and a READ callback follows;
+ * any other errno as of ef_read.
  */
 ssize_t ef_file_ready_for_read(int fd);
 

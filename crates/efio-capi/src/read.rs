@@ -58,7 +58,11 @@ fn read_slowly(cell: &Cell, into: &mut [u8]) -> Answer<isize> {
     }
     if std::mem::take(&mut desk.notes.end_seen) {
         instance.refresh(desk, cell);
-        return Ok(0);
+        return match instance.efio.ef_read(fd, into) {
+            // What was told holds where the file itself cannot say more at once.
+            Err(error) if error.is_would_block() => Ok(0),
+            answer => Ok(answer? as isize),
+        };
     }
     Ok(instance.efio.ef_read(fd, into)? as isize)
 }

@@ -161,6 +161,7 @@ program! { readiness:
     ready_says_1_for_data_and_takes_none_of_it
     ready_says_0_at_the_end_of_the_file
     ready_says_0_for_an_empty_file_and_1_when_it_has_grown
+    a_read_after_a_0_of_ready_gives_what_the_file_has_grown_by
     ready_tells_the_error_of_the_read
     after_ready_ef_read_does_not_say_eagain
     ready_of_an_empty_pipe_is_eagain_and_a_read_callback_follows

@@ -9,6 +9,7 @@ use crate::fd::Fd;
 use crate::file::Slot;
 use crate::file::lend::{NO_PIECES, Pieces};
 use crate::file::window::Reader;
+use crate::job::Handle;
 
 use super::super::File;
 
@@ -49,7 +50,9 @@ impl Efio {
     /// As [`ef_read`](Self::ef_read).
     pub fn ef_lend_read(&self, fd: Fd) -> Result<ReadLend<'_>> {
         let engine = self.check(Operation::Read)?;
-        let (slot, mut reader, found) = engine.commons.lend_front(fd)?;
+        let nowait =
+            |handle: Handle, offset: u64, into: &mut [u8]| engine.platform.read_nowait(handle, offset, into);
+        let (slot, mut reader, found) = engine.commons.lend_front(fd, &nowait)?;
         let pieces = if found { engine.commons.window_pieces(&mut reader) } else { NO_PIECES };
         Ok(ReadLend { pieces, holder: Holder::Descriptor { efio: self, slot, fd, reader: Some(reader) } })
     }

@@ -1,6 +1,7 @@
 /* readiness.c: ef_poll and ef_file_ready_for_read tell the truth. */
 #include "case.h"
 #include <efio.h>
+#include <sys/uio.h>
 
 static char bytes[1 << 16];
 
@@ -35,6 +36,19 @@ CASE(ready_says_0_for_an_empty_file_and_1_when_it_has_grown)
     EQUAL(GOOD(ef_read(fd, bytes, 100)), 0); /* the end is told once, then the file is asked again */
     put("file", "abc", 3);
     UNTIL(ef_file_ready_for_read(fd) == 1);
+    EQUAL(GOOD(ef_read(fd, bytes, 100)), 3);
+}
+
+CASE(a_read_after_a_0_of_ready_gives_what_the_file_has_grown_by)
+{
+    put("file", "", 0);
+    int fd = opened("file", O_RDONLY);
+    UNTIL(ef_file_ready_for_read(fd) == 0);
+    put("file", "abc", 3);
+    int other = open("file", O_RDONLY);
+    struct iovec into = {bytes, 100};
+    if (preadv2(other, &into, 1, 0, RWF_NOWAIT) != 3)
+        skip("nothing is read without waiting on this file system");
     EQUAL(GOOD(ef_read(fd, bytes, 100)), 3);
 }
 
