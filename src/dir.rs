@@ -24,7 +24,8 @@ pub use entries::{DirEntry, Entries, EntryIter, FileKind};
 /// the way leads out of it, whatever other processes rename meanwhile.
 ///
 /// Made by [`Efio::dir`](crate::Efio::dir), for the start of a program, or by
-/// [`Efio::ef_open_dir`](crate::Efio::ef_open_dir), which never waits. Cheap to clone.
+/// [`Efio::ef_open_dir`](crate::Efio::ef_open_dir), which never waits. Cheap to clone. Dropping the last clone
+/// closes the folder, on that thread; an event loop has it done by [`PathCall::close_dir`].
 ///
 /// ```
 /// let efio = efio::Efio::new()?;
@@ -52,6 +53,10 @@ impl Dir {
 
     pub(crate) fn folder(&self) -> Folder {
         self.folder.clone()
+    }
+
+    fn into_folder(self) -> Folder {
+        self.folder
     }
 
     /// The path as it was given when the folder was opened; empty for one that was opened by a queued call.

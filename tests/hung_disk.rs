@@ -80,7 +80,7 @@ fn watched(script: impl FnOnce() + Send + 'static) {
             // SAFETY: takes numbers only; this process is the child, made to be killed here.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         };
-        seccomp::supervise(&listener, |_| SECTION.load(Ordering::SeqCst), caught);
+        seccomp::supervise(&listener, |_, _| SECTION.load(Ordering::SeqCst), caught);
     }
     looping.join().unwrap();
 }

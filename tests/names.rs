@@ -204,6 +204,31 @@ fn a_call_that_finds_the_table_full_can_be_queued_again() {
 }
 
 #[test]
+fn a_folder_that_is_given_back_is_closed_by_the_engine_once() {
+    let place = tempfile::tempdir().unwrap();
+    let efio = Efio::builder().files_limit(1).build().unwrap();
+    let held = || {
+        let fds = fs::read_dir("/proc/self/fd").unwrap();
+        fds.filter(|fd| fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|way| way == place.path()))
+            .count()
+    };
+    let (dir, file) = (efio.dir(place.path()).unwrap(), place.path().join("file"));
+    assert_eq!(held(), 1);
+    done(&efio, &PathCall::close_dir(dir.clone()));
+    assert_eq!(list(&efio, &dir).0, BTreeSet::new(), "another clone of it is still good");
+    let call = PathCall::close_dir(dir);
+    let fd = opened(&efio, &file, &OpenOptions::new().write(true).create(true));
+    assert!(efio.ef_queue(&call).unwrap_err().is_would_block(), "the table is full");
+    assert_eq!(held(), 1);
+    efio.ef_close_immediate(fd).unwrap();
+    let mut events = Events::with_capacity(8);
+    while efio.events(&mut events).unwrap() > 0 {}
+    done(&efio, &call);
+    assert_eq!(held(), 0);
+    assert_eq!(efio.ef_queue(&call).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
 fn a_queued_call_tells_its_token_and_its_path() {
     let efio = Efio::new().unwrap();
     let op = efio.ef_queue(&PathCall::stat("/no/such/name").token(u64::MAX)).unwrap();

@@ -369,6 +369,13 @@ impl World {
             Ok(_) => self.expected.synced(number),
             Err(error) => assert!(self.faults, "{error}"),
         }
+        self.give_back(dir);
+    }
+
+    /// Closes a folder, which never fails.
+    fn give_back(&mut self, dir: Dir) {
+        let answer = self.ask(&PathCall::close_dir(dir));
+        assert!(matches!(answer, Ok(Answer::Done)), "{answer:?}");
     }
 
     /// Lists a folder while its names change: what stays is there once.
@@ -412,6 +419,7 @@ impl World {
             }
         }
         self.trace.push(format!("list {number} -> {seen:?}"));
+        self.give_back(dir);
         for (name, kind) in stays {
             assert_eq!(seen.get(&name), Some(&kind), "{name} stays and is not listed as it is");
         }

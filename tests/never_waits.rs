@@ -410,7 +410,7 @@ fn watched(script: fn(&mut Stage)) {
         let listener = unsafe { OwnedFd::from_raw_fd(LISTENER.load(Ordering::SeqCst)) };
         seccomp::supervise(
             &listener,
-            |_| SECTION.load(Ordering::SeqCst),
+            |_, _| SECTION.load(Ordering::SeqCst),
             |name, call| {
                 let section =
                     if SECTION.load(Ordering::SeqCst) == LOOP { "the loop" } else { "a read or write" };

@@ -3,12 +3,14 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::efio::Efio;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::job::names::{NameWork, Times};
-use crate::job::{Name, Work};
+use crate::job::{Folder, Name, Work};
+use crate::sync::{Mutex, lock};
 
 use super::entries::{self, Place};
 use super::{Dir, Op, name_of};
@@ -43,6 +45,9 @@ pub struct PathCall {
     pub(super) token: u64,
 }
 
+/// A folder on its way out; whoever queues the call takes it, so that no clone of it stays with the call.
+type Held = Arc<Mutex<Option<Folder>>>;
+
 #[derive(Clone, Debug)]
 enum What {
     Stat { follow: bool },
@@ -57,6 +62,7 @@ enum What {
     SetMode { mode: u32 },
     SetTimes { times: Times, follow: bool },
     SyncDir(Dir),
+    CloseDir(Held),
     ReadDir(Dir),
     ReadOn(Place),
 }
@@ -75,6 +81,7 @@ impl What {
             Self::SetMode { .. } => Operation::SetMode,
             Self::SetTimes { .. } => Operation::SetTimes,
             Self::SyncDir(_) => Operation::Sync,
+            Self::CloseDir(_) => Operation::Close,
             Self::ReadDir(_) | Self::ReadOn(_) => Operation::ReadDir,
         }
     }
@@ -174,6 +181,26 @@ impl PathCall {
         Self::new(What::SyncDir(dir.clone()), "")
     }
 
+    /// Drops this clone of a folder on an engine thread: closing a folder, which the last clone does, is a call on it,
+    /// and not one for an event loop. It can be queued once.
+    ///
+    /// ```
+    /// use efio::{Answer, Efio, PathCall};
+    /// let efio = Efio::new()?;
+    /// let op = efio.ef_queue(&PathCall::close_dir(efio.dir("/proc")?))?;
+    /// let answer = loop {
+    ///     match efio.take(op) {
+    ///         Err(error) if error.is_would_block() => std::thread::yield_now(),
+    ///         answer => break answer?,
+    ///     }
+    /// };
+    /// assert!(matches!(answer, Answer::Done));
+    /// # Ok::<(), efio::Error>(())
+    /// ```
+    pub fn close_dir(dir: Dir) -> Self {
+        Self::new(What::CloseDir(Arc::new(Mutex::new(Some(dir.into_folder())))), "")
+    }
+
     /// The first batch of a folder's entries; the answer is [`Answer::Entries`](crate::Answer::Entries), which has the
     /// call for the next one.
     pub fn read_dir(dir: &Dir) -> Self {
@@ -242,6 +269,13 @@ impl PathCall {
                 Self::named(NameWork::SetTimes { name, times: *times, follow: *follow })
             }
             What::SyncDir(dir) => Self::named(NameWork::SyncFolder { folder: dir.folder() }),
+            What::CloseDir(held) => {
+                let Some(folder) = lock(held).take() else {
+                    let note = "this folder was given back already";
+                    return Err(Error::noted(ErrorKind::InvalidInput, Operation::Close, note));
+                };
+                Self::named(NameWork::CloseFolder { folder })
+            }
             What::ReadDir(dir) => Self::named(NameWork::ReadFolder { folder: dir.folder(), cursor: None }),
             What::ReadOn(place) => {
                 let Some(cursor) = entries::take(place) else {
@@ -255,10 +289,13 @@ impl PathCall {
 
     /// The call was not queued: it can be queued again.
     fn take_back(&self, work: Option<Work>) {
-        if let (What::ReadOn(place), Some(Work::Names(work))) = (&self.what, work)
-            && let NameWork::ReadFolder { cursor: Some(cursor), .. } = *work
-        {
-            entries::put_back(place, cursor);
+        let Some(Work::Names(work)) = work else { return };
+        match (&self.what, *work) {
+            (What::ReadOn(place), NameWork::ReadFolder { cursor: Some(cursor), .. }) => {
+                entries::put_back(place, cursor);
+            }
+            (What::CloseDir(held), NameWork::CloseFolder { folder }) => *lock(held) = Some(folder),
+            _ => {}
         }
     }
 }

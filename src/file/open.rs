@@ -169,7 +169,7 @@ fn name_in(work: &Work) -> Option<&Name> {
             | NameWork::SetMode { name, .. }
             | NameWork::SetTimes { name, .. } => Some(name),
             NameWork::Link { from, .. } => Some(from),
-            NameWork::SyncFolder { .. } | NameWork::ReadFolder { .. } => None,
+            NameWork::SyncFolder { .. } | NameWork::CloseFolder { .. } | NameWork::ReadFolder { .. } => None,
         },
         _ => None,
     }

@@ -106,6 +106,10 @@ pub(crate) enum NameWork {
     SyncFolder {
         folder: Folder,
     },
+    /// Drops the folder, which closes it if nobody else holds it.
+    CloseFolder {
+        folder: Folder,
+    },
     /// The next batch of a folder's entries, from its first one without a cursor.
     ReadFolder {
         folder: Folder,
@@ -123,6 +127,7 @@ impl NameWork {
             Self::SetMode { .. } => Operation::SetMode,
             Self::SetTimes { .. } => Operation::SetTimes,
             Self::SyncFolder { .. } => Operation::Sync,
+            Self::CloseFolder { .. } => Operation::Close,
             Self::ReadFolder { .. } => Operation::ReadDir,
         }
     }

@@ -52,6 +52,10 @@ pub(crate) fn run_named(work: NameWork, disk: &impl Disk) -> Result<NameAnswer, 
         }
         // Not again after a failure: the second one might say yes to what was lost.
         NameWork::SyncFolder { folder } => done(uninterrupted(|| disk.sync_folder(&folder))),
+        NameWork::CloseFolder { folder } => {
+            drop(folder);
+            Ok(NameAnswer::Done)
+        }
         NameWork::ReadFolder { folder, cursor } => read(disk, &folder, cursor),
     };
     answer.map_err(during(operation))

@@ -43,11 +43,11 @@ pub(super) const ALWAYS: i32 = libc::O_CLOEXEC | libc::O_NOCTTY;
 /// A folder to be looked into, and to be synced.
 pub(super) const FOLDER: i32 = ALWAYS | libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NONBLOCK;
 
-/// A folder to be passed through: needs no right to read it.
+/// A folder to be passed through: needs no right to read it. (openat2 takes no further flag beside these.)
 #[cfg(target_os = "linux")]
-const PASSAGE: i32 = ALWAYS | libc::O_PATH | libc::O_DIRECTORY;
+pub(super) const PASSAGE: i32 = libc::O_CLOEXEC | libc::O_PATH | libc::O_DIRECTORY;
 #[cfg(not(target_os = "linux"))]
-const PASSAGE: i32 = FOLDER;
+pub(super) const PASSAGE: i32 = FOLDER;
 
 /// Refuses what no name beneath a folder may look like.
 pub(super) fn check_beneath(path: &CStr) -> Answer<()> {

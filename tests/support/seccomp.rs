@@ -201,9 +201,13 @@ pub fn install() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(listener as i32) })
 }
 
-/// Answers until no watched thread is left. `section` tells where the thread with this number is; `caught` is told of a
-/// call that must not be made, and the call passes only if it returns.
-pub fn supervise(listener: &OwnedFd, section: impl Fn(u32) -> u32, caught: impl Fn(&'static str, &Call)) {
+/// Answers until no watched thread is left. `section` tells where the thread with this number is as it makes this call;
+/// `caught` is told of a call that must not be made, and the call passes only if it returns.
+pub fn supervise(
+    listener: &OwnedFd,
+    section: impl Fn(u32, &Call) -> u32,
+    caught: impl Fn(&'static str, &Call),
+) {
     let descriptor = listener.as_raw_fd();
     loop {
         let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
@@ -220,7 +224,7 @@ pub fn supervise(listener: &OwnedFd, section: impl Fn(u32) -> u32, caught: impl 
         if unsafe { libc::ioctl(descriptor, RECEIVE, &raw mut seen) } != 0 {
             continue;
         }
-        if let Some(name) = judge(section(seen.pid), seen.pid, &seen.call) {
+        if let Some(name) = judge(section(seen.pid, &seen.call), seen.pid, &seen.call) {
             caught(name, &seen.call);
         }
         let answer = Answer { id: seen.id, flags: CONTINUE, ..Answer::default() };

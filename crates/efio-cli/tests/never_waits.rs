@@ -1,7 +1,8 @@
-//! The server's loop thread never waits for a disk: the command under a supervisor that kills at the first such call.
+//! The loop's thread never waits for a disk: the command under a supervisor that kills at the first such call.
 //!
 //! The filter is put on before the command begins, so all its threads inherit it; only the first thread, which is the
-//! loop, is judged, from the moment at which it has said where it listens. See the supervisor for what may pass.
+//! loop, is judged: that of the server from the moment at which it has said where it listens, that of the copier from
+//! the first time it waits for events. See the supervisor for what may pass.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "puts the filter on between fork and exec, and hands its listener over")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use seccomp::{FREE, LOOP};
+use seccomp::{Call, FREE, LOOP};
 
 /// Longer than anything here takes; only a test that fails ever waits so long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,32 +74,37 @@ fn receive(socket: &UnixStream) -> Option<OwnedFd> {
     }
 }
 
-/// A server whose first thread is watched.
-struct Watched {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    address: SocketAddr,
+/// What is seen of a command's first thread.
+#[derive(Clone)]
+struct Watch {
     section: Arc<AtomicU32>,
     caught: Arc<Mutex<Vec<String>>>,
     /// Calls of the loop's thread that were judged.
     judged: Arc<AtomicU32>,
 }
 
-impl Watched {
-    /// `Err`: the kernel does not offer this here.
-    fn start(root: &Path) -> Result<Self, std::io::Error> {
+impl Watch {
+    /// Starts the command; from the first call that `begins` knows its first thread is a loop. `Err`: the kernel does not
+    /// offer this here.
+    fn start(mut command: Command, begins: fn(&Call) -> bool) -> Result<(Child, Self), std::io::Error> {
         let (ours, theirs) = UnixStream::pair()?;
-        let (section, caught) = (Arc::new(AtomicU32::new(FREE)), Arc::new(Mutex::new(Vec::new())));
-        let judged = Arc::new(AtomicU32::new(0));
-        let (seen, told, counted) = (Arc::clone(&section), Arc::clone(&caught), Arc::clone(&judged));
+        let watch = Self {
+            section: Arc::new(AtomicU32::new(FREE)),
+            caught: Arc::new(Mutex::new(Vec::new())),
+            judged: Arc::new(AtomicU32::new(0)),
+        };
+        let Self { section: seen, caught: told, judged: counted } = watch.clone();
         std::thread::spawn(move || {
             let Some(listener) = receive(&ours) else { return };
             let loop_thread = AtomicU32::new(0);
-            let section_of = |thread: u32| {
+            let section_of = |thread: u32, call: &Call| {
                 // The first call of all is the exec of the first thread.
                 let _ = loop_thread.compare_exchange(0, thread, Ordering::SeqCst, Ordering::SeqCst);
                 if loop_thread.load(Ordering::SeqCst) != thread {
                     return FREE;
+                }
+                if begins(call) {
+                    seen.store(LOOP, Ordering::SeqCst);
                 }
                 let section = seen.load(Ordering::SeqCst);
                 counted.fetch_add(u32::from(section == LOOP), Ordering::SeqCst);
@@ -111,8 +117,6 @@ impl Watched {
             });
         });
         let socket = theirs.as_raw_fd();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_efio"));
-        command.args(["serve", "-v", "--bind", "127.0.0.1:0", "--root"]).arg(root);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         // SAFETY: the closure makes system calls only.
         unsafe {
@@ -123,13 +127,35 @@ impl Watched {
         }
         let spawned = command.spawn();
         drop(theirs);
-        let mut child = spawned?;
+        Ok((spawned?, watch))
+    }
+
+    /// Calls that were caught.
+    fn caught(&self) -> Vec<String> {
+        self.caught.lock().unwrap().clone()
+    }
+}
+
+/// A server whose first thread is watched.
+struct Watched {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: SocketAddr,
+    watch: Watch,
+}
+
+impl Watched {
+    /// `Err`: the kernel does not offer this here.
+    fn start(root: &Path) -> Result<Self, std::io::Error> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_efio"));
+        command.args(["serve", "-v", "--bind", "127.0.0.1:0", "--root"]).arg(root);
+        let (mut child, watch) = Watch::start(command, |_| false)?;
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (mut first, mut second) = (String::new(), String::new());
         stdout.read_line(&mut first)?;
         stdout.read_line(&mut second)?;
         let address = first.split("http://").nth(1).unwrap().trim().trim_end_matches('/').parse().unwrap();
-        Ok(Self { child, stdout, address, section, caught, judged })
+        Ok(Self { child, stdout, address, watch })
     }
 
     /// Sends a request and gives the whole answer.
@@ -143,7 +169,7 @@ impl Watched {
         let sent = socket.write_all(request.as_bytes()).and_then(|()| socket.write_all(body));
         let mut answer = Vec::new();
         let got = socket.read_to_end(&mut answer);
-        let caught = self.caught.lock().unwrap();
+        let caught = self.watch.caught();
         assert!(caught.is_empty(), "in {head}: {caught:?}");
         sent.unwrap();
         got.unwrap();
@@ -156,7 +182,7 @@ impl Watched {
 
     /// Asks it to end, unwatched from then on, and gives its exit code.
     fn stop(mut self) -> Option<i32> {
-        self.section.store(FREE, Ordering::SeqCst);
+        self.watch.section.store(FREE, Ordering::SeqCst);
         // SAFETY: takes numbers only.
         unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
         let start = Instant::now();
@@ -187,7 +213,7 @@ fn the_servers_loop_makes_no_call_that_waits_for_a_disk() {
         Err(error) => return println!("skipped: seccomp user notification is refused here: {error}"),
     };
     std::fs::write(folder.path().join("there"), vec![b'a'; 300_000]).unwrap();
-    server.section.store(LOOP, Ordering::SeqCst);
+    server.watch.section.store(LOOP, Ordering::SeqCst);
     let large = vec![b'b'; 5 << 20];
     assert_eq!(server.status("PUT /large", &large), "201");
     assert_eq!(server.status("PUT /large", b"again"), "204");
@@ -203,9 +229,65 @@ fn the_servers_loop_makes_no_call_that_waits_for_a_disk() {
     aborted.write_all(b"PUT /aborted HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nhalf").unwrap();
     drop(aborted);
     assert_eq!(server.status("PUT /last", b"last"), "201");
-    assert!(server.caught.lock().unwrap().is_empty());
-    assert!(server.judged.load(Ordering::SeqCst) > 100, "the watch was not on");
+    assert!(server.watch.caught().is_empty());
+    assert!(server.watch.judged.load(Ordering::SeqCst) > 100, "the watch was not on");
     assert_eq!(server.stop(), Some(0));
     assert_eq!(std::fs::read(folder.path().join("large")).unwrap(), large);
     assert!(!folder.path().join("aborted").exists());
+}
+
+/// Copies with this command's first thread watched from its first wait for events on; `false`: it cannot be watched here.
+fn copies(folder: &Path, arguments: &[&str], code: i32) -> bool {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_efio"));
+    command.arg("cp").args(arguments).current_dir(folder);
+    let waits = |call: &Call| {
+        let number = libc::c_long::from(call.number);
+        #[cfg(target_arch = "x86_64")]
+        let old = number == libc::SYS_epoll_wait;
+        #[cfg(not(target_arch = "x86_64"))]
+        let old = false;
+        old || number == libc::SYS_epoll_pwait
+    };
+    let (child, watch) = match Watch::start(command, waits) {
+        Ok(started) => started,
+        Err(error) => {
+            println!("skipped: seccomp user notification is refused here: {error}");
+            return false;
+        }
+    };
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(watch.caught(), Vec::<String>::new(), "{arguments:?}");
+    assert_eq!(ended.status.code(), Some(code), "{arguments:?}");
+    assert!(watch.judged.load(Ordering::SeqCst) > 20, "the watch was not on");
+    true
+}
+
+#[test]
+fn the_copiers_loop_makes_no_call_that_waits_for_a_disk() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    std::fs::create_dir_all(path("from/deep")).unwrap();
+    let mut inner = path("from/deep");
+    for _ in 0..40 {
+        inner.push("d");
+        std::fs::create_dir(&inner).unwrap();
+    }
+    std::fs::write(inner.join("last"), "last").unwrap();
+    for number in 0..60 {
+        std::fs::create_dir(path(&format!("from/{number}"))).unwrap();
+        std::fs::write(path(&format!("from/{number}/file")), vec![b'a'; number * 9000]).unwrap();
+        std::os::unix::fs::symlink("file", path(&format!("from/{number}/link"))).unwrap();
+    }
+    std::fs::write(path("large"), vec![b'b'; 5 << 20]).unwrap();
+    if !copies(place.path(), &["-r", "--sync", "from", "large", "to/."], 1) {
+        return;
+    }
+    std::fs::create_dir(path("to")).unwrap();
+    copies(place.path(), &["-r", "--sync", "from", "large", "to"], 0);
+    assert_eq!(std::fs::read(path("to/from/59/file")).unwrap(), vec![b'a'; 59 * 9000]);
+    assert_eq!(std::fs::read(path("to/large")).unwrap(), vec![b'b'; 5 << 20]);
+    copies(place.path(), &["-r", "--force", "from/.", "to/from"], 0);
+    copies(place.path(), &["-r", "from", "none", "to/large", "large", "to"], 1);
+    copies(place.path(), &["-r", "from", "from/0/new"], 1);
+    assert!(path("to/from").join(inner.strip_prefix(path("from")).unwrap()).join("last").exists());
 }

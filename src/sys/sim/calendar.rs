@@ -82,9 +82,9 @@ impl State {
                 | NameWork::SetMode { name, .. }
                 | NameWork::SetTimes { name, .. } => of_name(name),
                 NameWork::Link { from, .. } => of_name(from),
-                NameWork::SyncFolder { folder } | NameWork::ReadFolder { folder, .. } => {
-                    of_handle(folder.handle)
-                }
+                NameWork::SyncFolder { folder }
+                | NameWork::CloseFolder { folder }
+                | NameWork::ReadFolder { folder, .. } => of_handle(folder.handle),
             },
             Work::Handle(work) => match work.handle() {
                 Some(handle) => of_handle(handle),

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::sync::Arc;
 
 use super::*;
 use crate::job::names::{Batch, NameAnswer, NameWork, Times, kind};
-use crate::sys::path::Resolver;
+use crate::sys::path::{self, Resolver};
 
 pub(super) fn named(disk: &impl Disk, work: NameWork) -> Result<NameAnswer, i32> {
     match outcome(disk, Kind::Meta, Work::Names(Box::new(work))) {
@@ -99,6 +100,13 @@ fn holds(disk: &impl Disk, root: &Folder, plain_root: &str) {
     ];
     assert_eq!((entries, batches), (expected.to_vec(), 1));
     done(disk, NameWork::SyncFolder { folder: root.clone() }).unwrap();
+
+    let inner = disk.open_folder(&within("a")).unwrap();
+    let held = Arc::downgrade(&inner.keeper);
+    done(disk, NameWork::CloseFolder { folder: inner.clone() }).unwrap();
+    assert!(!list(disk, &inner).0.is_empty(), "another clone of it is still good");
+    done(disk, NameWork::CloseFolder { folder: inner }).unwrap();
+    assert!(held.upgrade().is_none(), "and the last one has closed it");
 }
 
 fn changes_modes_and_times(disk: &impl Disk, within: &dyn Fn(&str) -> Name, by_path: &dyn Fn(&str) -> Name) {
@@ -260,6 +268,17 @@ fn what_stays_is_listed_once_while_others_change_the_folder() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_folder_that_may_not_be_read_is_passed_through_by_both_resolvers() {
+    for bench in os_benches() {
+        fs::create_dir(bench.path("closed")).unwrap();
+        let root = bench.disk.open_folder(&bench.name("")).unwrap();
+        let name = Name { beneath: Some(root), path: c"closed".to_owned() };
+        // What opening it comes to where reading is not permitted, which root cannot be shown.
+        path::open(bench.disk.resolver, &name, path::PASSAGE, 0).unwrap();
+    }
 }
 
 #[test]

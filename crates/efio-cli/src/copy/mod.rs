@@ -1,23 +1,28 @@
 //! `efio cp`: a copier whose files are driven by events, several at once.
 //!
-//! Plan first, so that what cannot be right is refused before a byte moves; then folders, then files through the
-//! engine, then links, then modes and times of the folders that were made, for these change while things are put into them.
+//! One task walks through the folders, and beside it up to 16 files and links are on their way; each is a future that the
+//! loop polls when its events come. A folder gets its mode and times when all that is in it has its name, for these
+//! change while things are put into it. Every call on a name or a file is the engine's: the loop never waits for a disk.
 
-mod attributes;
-mod copier;
-mod names;
-mod plan;
+mod copying;
+mod fault;
+mod file;
+mod folder;
+mod link;
 mod progress;
-mod transfer;
+mod runner;
+mod walk;
 
+use std::cell::Cell;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
+use efio::Efio;
+
 use crate::cli::Cp;
-use crate::copy::copier::Copier;
-use crate::copy::names::Names;
-use crate::copy::plan::Plan;
-use crate::copy::progress::Progress;
+use crate::copy::copying::{Copying, Task};
+use crate::copy::runner::Runner;
 use crate::{Failure, say_error};
 
 /// How long the engine may take to close what is open at the end.
@@ -28,56 +33,20 @@ const ENGINE_END: Duration = Duration::from_secs(10);
 /// # Errors
 /// When nothing can be copied at all.
 pub fn run(options: &Cp) -> Result<ExitCode, Failure> {
-    let Plan { base, folders, files, links, faults, bytes } = Plan::make(options)?;
-    let mut tally = Tally { options, progress: Progress::new(bytes, options.quiet), failed: faults.len() };
-    faults.iter().for_each(|fault| tally.progress.above(&fault.to_string()));
-    let copier = Copier::start(&base)?;
-    let (efio, root) = (copier.efio(), copier.root());
-    let names = Names { efio: &efio, root: &root, options };
-    let touched = names::folders_of_names(folders.iter().chain(&links).chain(&files));
-    let mut made = Vec::new();
-    for folder in &folders {
-        match names.make_folder(folder) {
-            Ok(true) => made.push(folder),
-            Ok(false) => {}
-            Err(fault) => tally.take(Err(fault)),
-        }
+    let copying = Rc::new(Copying::new(Efio::new()?, options));
+    let runner = Runner::start(&copying)?;
+    let refused = Rc::new(Cell::new(None));
+    let (walking, refusing) = (Rc::clone(&copying), Rc::clone(&refused));
+    let future = Box::pin(async move { refusing.set(walk::walk(walking).await.err()) });
+    let interrupted = runner.run(Task { future, is_brief: false })?;
+    copying.efio.shutdown(ENGINE_END)?;
+    copying.progress.end();
+    if let Some(refusal) = refused.take() {
+        return Err(refusal);
     }
-    let interrupted = copier.run(files, &mut tally)?;
     if interrupted {
-        efio.shutdown(ENGINE_END)?;
-        tally.progress.end();
         say_error("efio: interrupted; what was not complete is not there");
-        return Ok(ExitCode::FAILURE);
     }
-    for link in &links {
-        tally.take(names.make_link(link));
-    }
-    for folder in made.iter().rev() {
-        tally.take(names.keep(folder));
-    }
-    if options.sync {
-        for folder in touched {
-            tally.take(names.sync(&folder));
-        }
-    }
-    efio.shutdown(ENGINE_END)?;
-    tally.progress.end();
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What failed so far, and the bar above which it is told.
-struct Tally<'a> {
-    options: &'a Cp,
-    progress: Progress,
-    failed: usize,
-}
-
-impl Tally<'_> {
-    fn take(&mut self, outcome: Result<(), plan::Fault>) {
-        if let Err(fault) = outcome {
-            self.failed += 1;
-            self.progress.above(&fault.to_string());
-        }
-    }
+    let is_whole = !interrupted && copying.failed.get() == 0;
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

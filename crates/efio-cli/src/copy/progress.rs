@@ -15,14 +15,21 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar for so many bytes.
-    pub fn new(bytes: u64, quiet: bool) -> Self {
+    /// A bar for no bytes yet.
+    pub fn new(quiet: bool) -> Self {
         let seen = !quiet && std::io::stderr().is_terminal();
         let style = ProgressStyle::with_template(TEMPLATE).ok().filter(|_| seen);
-        Self { bar: style.map(|style| ProgressBar::new(bytes).with_style(style)) }
+        Self { bar: style.map(|style| ProgressBar::new(0).with_style(style)) }
     }
 
-    /// So many bytes more.
+    /// So many bytes more are to be copied.
+    pub fn announce(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc_length(bytes);
+        }
+    }
+
+    /// So many bytes more are copied.
     pub fn add(&self, bytes: u64) {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
