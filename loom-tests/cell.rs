@@ -8,7 +8,7 @@
 
 use crate::config::Order;
 use crate::file::cell::{Cell, Completer, Placement, Reserve};
-use crate::file::flush::{Quiet, quiet_part};
+use crate::file::gather::{Quiet, quiet_part};
 use crate::file::note::Sealed;
 use crate::file::write::WriteSide;
 use crate::page::Class;

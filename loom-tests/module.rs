@@ -18,6 +18,7 @@ use crate::file::lease::PollRight;
 use crate::file::note::Notes;
 use crate::file::state::mail;
 use crate::inbox::Inbox;
+use crate::job::cache::{Dropping, Traces};
 use crate::job::{Done, Handle, Job, Name, Opened, Outcome, Place, Slices, Work};
 use crate::news::{Calls, DEFAULT_INBOX, Inboxes};
 use crate::page::{Class, Pool, Prefill};
@@ -148,13 +149,13 @@ impl Module {
                 let size = disk.len().max(at + from.bytes());
                 disk.resize(size, 0);
                 copy(&from, &mut disk[at..], |page, disk| disk.copy_from_slice(page));
-                Outcome::Written { bytes: from.bytes(), fault: None }
+                Outcome::Written { bytes: from.bytes(), fault: None, traces: Traces::default() }
             }
             Work::Fill { offset, into, .. } => {
                 let left = disk.get_mut(offset as usize..).unwrap_or_default();
                 let bytes = left.len().min(into.bytes());
                 copy(&into, &mut left[..bytes], |page, disk| page.copy_from_slice(disk));
-                Outcome::Filled { bytes, end: bytes < into.bytes(), fault: None }
+                Outcome::Filled { bytes, end: bytes < into.bytes(), fault: None, dropping: Dropping::Untried }
             }
             Work::Close { .. } => Outcome::Closed(Ok(())),
             Work::Sync { .. } => Outcome::Synced(Ok(())),

@@ -108,6 +108,46 @@ pub enum OnFull {
     Fail,
 }
 
+/// What a file's reads and writes leave in the kernel's page cache.
+///
+/// The page cache makes a second reading cheap, and costs the pages of others, which the kernel drops for it. A stream that nobody
+/// reads again soon, such as an upload, a backup or a copy, is better left out of it.
+///
+/// ```
+/// use efio::{CacheMode, Efio, OpenOptions};
+///
+/// let folder = tempfile::tempdir()?;
+/// let (path, efio) = (folder.path().join("backup"), Efio::new()?);
+/// let options = OpenOptions::new().write(true).create(true).cache(CacheMode::Uncached);
+/// let mut file = efio.open(&path, &options)?.blocking();
+/// std::io::Write::write_all(&mut file, &[7; 100_000])?;
+/// file.close()?;
+/// assert_eq!(std::fs::read(&path)?.len(), 100_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CacheMode {
+    /// As the kernel likes: what is written and read stays in its cache until it needs the room.
+    #[default]
+    Buffered,
+    /// As little as can be. What is written goes to the disk at once, in whole blocks of 4 KiB; a last part of a block waits in
+    /// memory for the rest of it, until the flush interval, a sync or a close. Written and read pages are dropped soon
+    /// after, and when the file is closed none that its own writes and reads brought in are left. To be sure of that the close
+    /// waits, in the background, until what was written is on the disk, and it tells an error of that. **It is no
+    /// [`Durability`]**: neither the disk's own cache is flushed, nor is the size or the name made safe.
+    ///
+    /// Where file and kernel can (Linux 6.14 and newer: ext4, XFS), new blocks and reads use `RWF_DONTCACHE`, by which the kernel
+    /// itself drops what this file brought in and keeps what others did. For blocks that were in the file before, and elsewhere
+    /// (older kernels, btrfs, tmpfs, FUSE), efio does it by hand: at most some 5 MiB of the file stay in the cache meanwhile, and
+    /// pages of the file that others have in use are dropped with them. Pages that cannot be dropped (mapped, locked, or changed by
+    /// others meanwhile) stay. On systems other than Linux it is as `Buffered`.
+    ///
+    /// Reads go to the disk, also where a first try would have found the bytes in the cache. If the way to the disk
+    /// fails, the file fails as by a failed sync ([`ErrorKind::Os`] with [`Operation::Sync`]), perhaps before anybody asked for one.
+    Uncached,
+}
+
 /// In which order the writes of several threads by one handle come in the file.
 ///
 /// Whatever the order, each call that is taken whole lies in one piece, and what one thread writes stays in its order.
@@ -168,6 +208,7 @@ pub struct OpenOptions {
     pub(crate) durability: Durability,
     pub(crate) on_full: OnFull,
     pub(crate) order: Order,
+    pub(crate) cache: CacheMode,
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) memory_limit: Option<usize>,
     pub(crate) retain: bool,
@@ -213,6 +254,7 @@ impl OpenOptions {
             durability: Durability::None,
             on_full: OnFull::Retry,
             order: Order::One,
+            cache: CacheMode::Buffered,
             flush_interval: None,
             memory_limit: None,
             retain: false,
@@ -260,6 +302,8 @@ impl OpenOptions {
         on_full: OnFull;
         /// The order among the writes of several threads. Default: one for all.
         order: Order;
+        /// What reads and writes leave in the kernel's page cache. Default: what the kernel likes to.
+        cache: CacheMode;
         /// The number that comes with every event of this file. Default 0.
         token: u64;
     }

@@ -6,6 +6,7 @@
 //! slot; that is why submitting needs no queue of its own and cannot fail.
 #![allow(unsafe_code, reason = "one Send for raw slices, argued at its place")]
 
+pub(crate) mod cache;
 pub(crate) mod handles;
 pub(crate) mod names;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use crate::error::Operation;
 
+use cache::{Dropping, Leaving, Traces, Uncached};
 use handles::HandleWork;
 use names::{NameAnswer, NameWork};
 
@@ -78,6 +80,21 @@ impl Slices {
         self.as_slice().iter().map(|slice| slice.len).sum()
     }
 
+    /// The first `bytes` of them.
+    #[must_use]
+    pub(crate) fn first(&self, mut bytes: usize) -> Self {
+        let mut first = Self::new();
+        for slice in self.as_slice() {
+            let len = bytes.min(slice.len);
+            bytes -= len;
+            if len > 0 {
+                // The list is no longer than this one, so there is room.
+                let _ = first.push(Slice { start: slice.start, len });
+            }
+        }
+        first
+    }
+
     /// What is left after the first `bytes` have been dealt with.
     #[must_use]
     pub(crate) fn after(&self, mut bytes: usize) -> Self {
@@ -132,6 +149,8 @@ pub(crate) struct OpenWork {
     /// Written under no name, or a hidden one beside the target, until it is published.
     pub(crate) atomic: bool,
     pub(crate) block_device: bool,
+    /// Its reads and writes are to leave nothing in the page cache.
+    pub(crate) uncached: bool,
     /// What is no regular file is refused before it is opened.
     pub(crate) look_first: bool,
     pub(crate) mode: u32,
@@ -202,12 +221,16 @@ pub(crate) enum Work {
         handle: Handle,
         offset: u64,
         into: Slices,
+        /// Nothing of it is to stay in the page cache.
+        uncached: Option<Dropping>,
     },
     /// Write all of `from` in order.
     Write {
         handle: Handle,
         place: Place,
         from: Slices,
+        /// Nothing of it is to stay in the page cache.
+        uncached: Option<Uncached>,
     },
     /// fdatasync; with a name, also fsync of the folder that holds it.
     Sync {
@@ -238,6 +261,7 @@ pub(crate) enum Work {
     Close {
         handle: Handle,
         staged: Option<Box<Staged>>,
+        leaving: Leaving,
     },
     Stat {
         name: Name,
@@ -308,11 +332,14 @@ pub(crate) enum Outcome {
         bytes: usize,
         end: bool,
         fault: Option<Fault>,
+        dropping: Dropping,
     },
     /// `bytes` are in the file. A fault lies after them; without one fewer than asked may have been written.
+    /// A fault of a sync: it was found out that earlier bytes did not get to the disk.
     Written {
         bytes: usize,
         fault: Option<Fault>,
+        traces: Traces,
     },
     Synced(Result<(), Fault>),
     /// Truncate and Preallocate: nothing to say; Size: the bytes in the file.

@@ -113,7 +113,7 @@ mod table;
 mod task_file;
 
 pub use builder::Builder;
-pub use config::{Durability, LockKind, OnFull, OpenOptions, Order};
+pub use config::{CacheMode, Durability, LockKind, OnFull, OpenOptions, Order};
 pub use dir::{Answer, Dir, DirEntry, Entries, EntryIter, FileKind, Metadata, Op, PathCall, is_hidden_name};
 pub use efio::Efio;
 pub use engine::ending::Loss;

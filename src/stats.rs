@@ -29,6 +29,10 @@ pub struct Info {
     pub resolves_beneath: bool,
     /// The kernel fences for the rare side (`membarrier`), so that a write needs no fence of its own.
     pub membarrier: bool,
+    /// The kernel itself drops what the files of this module opened with [`CacheMode::Uncached`](crate::CacheMode::Uncached) bring
+    /// into its cache (`RWF_DONTCACHE`). It depends on the file system too: false once one has refused, `None` while there was no
+    /// long write and no read of such a file.
+    pub dont_cache: Option<bool>,
     /// Bytes of pages of the module, as [`Builder::memory_limit`](crate::Builder::memory_limit) set it, rounded up to whole MiB.
     pub memory_limit: u64,
     /// Bytes of accepted data of one file.
@@ -193,6 +197,7 @@ impl Efio {
     pub fn info(&self) -> Info {
         let engine = self.engine();
         let limits = &engine.commons.limits;
+        let totals = &engine.commons.totals;
         let found = engine.platform.features();
         Info {
             version: env!("CARGO_PKG_VERSION"),
@@ -200,6 +205,10 @@ impl Efio {
             read_nowait: found.read_nowait,
             resolves_beneath: found.resolves_beneath,
             membarrier: fence::is_light(),
+            dont_cache: match (totals.dropped_by_hand.get(), totals.dropped_by_kernel.get()) {
+                (0, 0) => None,
+                (by_hand, _) => Some(by_hand == 0),
+            },
             memory_limit: engine.commons.pool.bytes_limit() as u64,
             file_memory_limit: limits.file_memory as u64,
             files_limit: limits.files,

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::error::Operation;
+use crate::job::cache::Leaving;
 use crate::job::{Job, Kind, Work};
 
 /// What kind of patience a job needs.
@@ -15,7 +16,7 @@ use crate::job::{Job, Kind, Work};
 pub(crate) enum Lane {
     /// Opens and metadata calls.
     Meta,
-    /// Syncs and publishing.
+    /// Syncs and publishing, and closes that wait for the disk.
     Sync,
     /// Reads, writes, closes.
     Data,
@@ -28,7 +29,9 @@ pub(super) const KEPT: usize = 256;
 impl Lane {
     pub(crate) fn of(job: &Job) -> Self {
         match (job.kind, &job.work) {
-            (Kind::Sync, _) | (_, Work::Publish { .. }) => Self::Sync,
+            (Kind::Sync, _) | (_, Work::Publish { .. } | Work::Close { leaving: Leaving::Settle, .. }) => {
+                Self::Sync
+            }
             (_, Work::Handle(work)) if work.syncs() => Self::Sync,
             (_, Work::Names(work)) if work.operation() == Operation::Sync => Self::Sync,
             (Kind::Meta, _) => Self::Meta,
@@ -193,7 +196,7 @@ mod tests {
         let work = match kind {
             Kind::Sync => Work::Sync { handle, name: None },
             Kind::Meta => Work::Size { handle },
-            _ => Work::Fill { handle, offset: 0, into: Slices::new() },
+            _ => Work::Fill { handle, offset: 0, into: Slices::new(), uncached: None },
         };
         Job { slot, kind, device, work }
     }

@@ -12,6 +12,7 @@ use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
+use crate::job::cache::{Dropping, Traces};
 use crate::job::{Fault, Kind, Staged, Work};
 
 use super::Slot;
@@ -41,6 +42,9 @@ pub(super) struct Rare {
     pub(super) staged: Option<Box<Staged>>,
     /// The mode and the flags of the caller's own, where they are not the default: for a reopening.
     pub(super) opened_with: Option<(u32, i32)>,
+    /// Of an uncached file: what its writes have left in the page cache, and who drops what its reads bring in.
+    pub(super) traces: Traces,
+    pub(super) dropping_reads: Dropping,
     closing: Closing,
 }
 
@@ -134,8 +138,9 @@ impl Control {
         }
         if let Some(handle) = self.handle {
             self.busy.close = true;
+            let leaving = self.leaving(slot);
             let staged = self.rare().staged.take();
-            out.job(slot, self.device, Kind::Close, Work::Close { handle, staged });
+            out.job(slot, self.device, Kind::Close, Work::Close { handle, staged, leaving });
         }
     }
 
@@ -227,6 +232,8 @@ impl Control {
     pub(super) fn closed(&mut self, result: std::result::Result<(), Fault>, slot: &Slot, _commons: &Commons) {
         self.closing().closed = true;
         if let Err(fault) = result {
+            // An uncached file's bytes on their way to the disk: which of those that no sync covered got there is not known.
+            self.sync.failed |= fault.operation == Operation::Sync;
             let error = self.error_of(slot, fault, None);
             slot.with_report(|report| report.error.get_or_insert(error).kind());
         }

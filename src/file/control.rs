@@ -28,6 +28,8 @@ use super::sync::Syncing;
 pub(super) struct Busy {
     pub(super) fill: bool,
     pub(super) write: bool,
+    /// The write may wait for what was written before, and hear of its errors in place of a sync.
+    pub(super) settling: bool,
     pub(super) sync: bool,
     pub(super) meta: bool,
     pub(super) close: bool,
@@ -180,7 +182,7 @@ impl Control {
     fn finish(&mut self, done: Done, slot: &Slot, commons: &Commons, out: &mut Polled) {
         match done.kind {
             Kind::Fill => self.busy.fill = false,
-            Kind::Write => self.busy.write = false,
+            Kind::Write => (self.busy.write, self.busy.settling) = (false, false),
             Kind::Sync => self.busy.sync = false,
             Kind::Meta => self.busy.meta = false,
             Kind::Close => self.busy.close = false,
@@ -188,11 +190,17 @@ impl Control {
         }
         match done.outcome {
             Outcome::Opened(result) => self.opened(result, slot, commons),
-            Outcome::Filled { bytes, end, fault } => match done.kind {
-                Kind::Fetch(place) => self.fetched(place, bytes, end, fault, slot, commons),
-                _ => self.filled(bytes, end, fault, slot, commons),
-            },
-            Outcome::Written { bytes, fault } => self.wrote(bytes, fault, slot, commons, out),
+            Outcome::Filled { bytes, end, fault, dropping } => {
+                self.found_dropping(dropping, commons);
+                match done.kind {
+                    Kind::Fetch(place) => self.fetched(place, bytes, end, fault, slot, commons),
+                    _ => self.filled(bytes, end, fault, slot, commons),
+                }
+            }
+            Outcome::Written { bytes, fault, traces } => {
+                self.traced(traces, commons);
+                self.wrote(bytes, fault, slot, commons, out);
+            }
             Outcome::Synced(result) => self.synced(result, slot, commons),
             Outcome::Changed(result) => self.changed(result, slot, commons),
             Outcome::Reopened(result) => self.swapped(result, slot, commons),

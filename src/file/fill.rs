@@ -70,7 +70,10 @@ impl Control {
         }
         let Some(page) = self.page_to_fill(slot, commons) else { return };
         let start = page.as_ptr().as_ptr();
-        let len = page.capacity();
+        // Of an uncached file a piece ends where the next one of its size begins: a folio that the kernel drops after a part of it
+        // was read would be read twice.
+        let over = if self.setup.uncached { self.fill.offset as usize % page.capacity() } else { 0 };
+        let len = page.capacity() - over;
         self.fill.page = NonNull::new(page.into_raw());
         self.fill.page_epoch = epoch;
         self.fill.pieces += 1;
@@ -78,7 +81,8 @@ impl Control {
         self.busy.fill = true;
         let mut into = Slices::new();
         let _ = into.push(Slice { start, len });
-        out.job(slot, self.device, Kind::Fill, Work::Fill { handle, offset: self.fill.offset, into });
+        let (offset, uncached) = (self.fill.offset, self.uncached_fill());
+        out.job(slot, self.device, Kind::Fill, Work::Fill { handle, offset, into, uncached });
     }
 
     /// The next piece may hold what is accepted and not written: anything may where one offset serves both sides, what

@@ -7,7 +7,7 @@
 //!
 //! Pages arrive in the order in which they were completed and are put in the order of their numbers; one whose
 //! predecessor has still a writer in it waits. A job takes up to 1 MiB in at most 16 pieces that are neighbours in the
-//! file. What a job wrote is counted off from the front; a page goes back to the pool when all of it is in the file.
+//! file (`gather.rs`). What a job wrote is counted off from the front; a page goes back to the pool when all of it is in the file.
 //!
 //! A disk that refuses bytes for want of room *stalls* the file: the pages stay, and the write is tried again. Any other
 //! refusal poisons it.
@@ -16,20 +16,19 @@
 use std::collections::VecDeque;
 
 use crate::config::OnFull;
+use crate::error::Operation;
 use crate::event::Readiness;
-use crate::job::{Fault, Kind, Place, Slice, Slices, Work};
+use crate::job::{Fault, Kind, Place, Work};
 use crate::page::Page;
-use crate::sync::Ordering;
 
 use super::Slot;
-use super::cell::Cell;
 use super::commons::Commons;
 use super::control::{Control, Polled};
+use super::gather::distance;
 use super::journal::Change;
 use super::note::Sealed;
 use super::state::{flag, want};
 use super::weave::weave_of;
-use super::write::{WriteSide, page_start};
 
 /// The most bytes of one write.
 const WRITE_MAX: usize = 1 << 20;
@@ -55,11 +54,11 @@ mod errno {
 #[derive(Debug)]
 pub(super) struct Flush {
     /// Sealed pages by number; the first is `next`, or a later one that has to wait for it.
-    pages: VecDeque<Sealed>,
+    pub(super) pages: VecDeque<Sealed>,
     /// The number of the first page that is not wholly in the file.
-    next: u32,
+    pub(super) next: u32,
     /// Bytes of that page that are.
-    used: u32,
+    pub(super) used: u32,
     /// Bytes that the job under way was given.
     pub(super) in_flight: usize,
     /// Where in the file they go; without meaning for an append file.
@@ -166,37 +165,9 @@ impl Control {
         self.flush.in_flight_at = base;
         self.busy.write = true;
         let place = if self.setup.append { end_of(slot) } else { Place::At(base) };
-        out.job(slot, self.device, Kind::Write, Work::Write { handle, place, from });
-    }
-
-    /// The next bytes of the file, neighbours in it, and the offset of the first.
-    fn gather(&mut self, slot: &Slot, commons: &Commons, limit: usize) -> (Slices, u64) {
-        let mut gathering = Gathering::new(limit, self.setup.append);
-        let mut sequence = self.flush.next;
-        let mut used = self.flush.used;
-        for page in &self.flush.pages {
-            if page.placement.sequence != sequence || !gathering.add(page, used) {
-                break;
-            }
-            sequence = sequence.wrapping_add(1);
-            used = 0;
-        }
-        let whole = distance(self.flush.next, sequence) as usize == self.flush.pages.len();
-        let covered = slot.written() + gathering.bytes() as u64;
-        if whole && covered < self.flush.target {
-            loop {
-                match quiet_part(&slot.write, sequence) {
-                    Quiet::Part(part) => {
-                        gathering.add(&part, used);
-                    }
-                    // It was lent as its writers left, so it is quiet now.
-                    Quiet::Busy if !seal_page(slot, commons, sequence) => continue,
-                    Quiet::Busy | Quiet::None => {}
-                }
-                break;
-            }
-        }
-        (gathering.slices, gathering.base)
+        let uncached = self.uncached_write(base, slot);
+        self.busy.settling = uncached.is_some_and(|uncached| uncached.settles);
+        out.job(slot, self.device, Kind::Write, Work::Write { handle, place, from, uncached });
     }
 
     /// A write is done, or part of it.
@@ -276,6 +247,13 @@ impl Control {
 
     /// The disk did not take the bytes: stall or poison.
     fn write_refused(&mut self, fault: Fault, slot: &Slot, commons: &Commons, out: &mut Polled) {
+        if fault.operation == Operation::Sync {
+            // Of bytes that were written before: what they found on their way to the disk.
+            self.end_stall(slot);
+            self.sync.failed = true;
+            self.poison_by(fault, None, slot, commons);
+            return;
+        }
         let offset = self.first_unwritten(slot);
         let full = matches!(fault.errno, errno::ENOSPC | errno::EDQUOT);
         let passing = full || matches!(fault.errno, errno::EIO | errno::ENOMEM);
@@ -391,24 +369,8 @@ impl Control {
     }
 }
 
-/// How far `number` lies ahead of `next`; numbers wrap.
-const fn distance(next: u32, number: u32) -> u32 {
-    number.wrapping_sub(next)
-}
-
 fn end_of(slot: &Slot) -> Place {
     if slot.state.load().has(flag::EAGER) { Place::SyncedEnd } else { Place::End }
-}
-
-/// Seals a page that is never quiet, so that its writers end. False: it is lent meanwhile, and cannot be.
-fn seal_page(slot: &Slot, commons: &Commons, sequence: u32) -> bool {
-    let generation = slot.state.load().generation();
-    let of_page = |cell: &&Cell| cell.placement().sequence == sequence;
-    slot.write.cells.iter().filter(of_page).all(|cell| {
-        commons.seal(slot, cell, generation);
-        let word = cell.load();
-        !word.is_lent() && !word.takes_writes()
-    })
 }
 
 pub(super) fn give_back(slot: &Slot, commons: &Commons, raw: *mut u8) {
@@ -417,84 +379,4 @@ pub(super) fn give_back(slot: &Slot, commons: &Commons, raw: *mut u8) {
     let page = unsafe { Page::from_raw(raw) };
     slot.write.let_go(&page);
     commons.pool.put(page);
-}
-
-/// The quiet part of the open page.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Quiet {
-    Part(Sealed),
-    /// A writer is in it.
-    Busy,
-    /// That page is not open: it was sealed just now (mail follows), or does not exist.
-    None,
-}
-
-/// The committed bytes of the page `sequence`, if it is open and no writer is in it.
-pub(crate) fn quiet_part(write: &WriteSide, sequence: u32) -> Quiet {
-    for cell in &write.cells {
-        let word = cell.load();
-        let placement = cell.placement();
-        let page = cell.page();
-        if !word.is_open() || placement.sequence != sequence {
-            continue;
-        }
-        // ORDER: Acquire: the reads above are done before the look below. The page of this number goes back to the pool
-        // only by the actor, so if the cell still holds it now, what was read above belongs together.
-        crate::sync::fence(Ordering::Acquire);
-        let again = cell.load();
-        if !again.is_open() || cell.placement().sequence != sequence {
-            return Quiet::None;
-        }
-        if word.writers() > 0 {
-            return Quiet::Busy;
-        }
-        return Quiet::Part(Sealed { page, len: word.position(), placement });
-    }
-    Quiet::None
-}
-
-/// Slices being gathered for one write.
-struct Gathering {
-    slices: Slices,
-    base: u64,
-    /// Where the next neighbour would begin.
-    end: u64,
-    room: usize,
-    append: bool,
-}
-
-impl Gathering {
-    fn new(limit: usize, append: bool) -> Self {
-        Self { slices: Slices::new(), base: 0, end: 0, room: limit, append }
-    }
-
-    fn bytes(&self) -> usize {
-        self.slices.bytes()
-    }
-
-    /// Adds a page from `used` on; false when no page after it can follow.
-    fn add(&mut self, page: &Sealed, used: u32) -> bool {
-        let len = (page.len - used) as usize;
-        if len == 0 {
-            return true;
-        }
-        let begin = page.placement.base + u64::from(used);
-        if self.slices.as_slice().is_empty() {
-            self.base = begin;
-        } else if !self.append && begin != self.end {
-            return false;
-        }
-        let bytes = len.min(self.room);
-        if self.append && bytes < len && !self.slices.as_slice().is_empty() {
-            // A page ends where a call ended; a write that ended elsewhere would let another process in between.
-            return false;
-        }
-        let start = page_start(page.page).wrapping_add(used as usize);
-        if bytes == 0 || !self.slices.push(Slice { start, len: bytes }) {
-            return false;
-        }
-        self.room -= bytes;
-        self.end = begin + bytes as u64;
-        bytes == len
-    }
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Durability, OnFull, OpenOptions};
+use crate::config::{CacheMode, Durability, OnFull, OpenOptions};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::Readiness;
 use crate::fd::Fd;
@@ -52,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) creates: bool,
     /// Written pages are kept until they are durable.
     pub(crate) retain: bool,
+    /// Its reads and writes are to leave nothing in the page cache.
+    pub(crate) uncached: bool,
 }
 
 /// The mode and the flags of most files.
@@ -81,6 +83,7 @@ impl Commons {
             (options.durability == Durability::Interval, flag::TIMED),
             (options.atomic, flag::ATOMIC),
             (options.retain && write, flag::RETAIN),
+            (options.cache == CacheMode::Uncached, flag::UNCACHED),
         ] {
             flags |= if chosen { flag } else { 0 };
         }
@@ -101,6 +104,7 @@ impl Commons {
                 atomic: options.atomic,
                 creates: options.create || options.create_new,
                 retain: options.retain && write,
+                uncached: options.cache == CacheMode::Uncached,
             },
             path,
             sooner,
@@ -188,6 +192,7 @@ fn work_of(options: &OpenOptions, name: Name) -> OpenWork {
         data_sync: options.durability == Durability::EveryWrite,
         atomic: options.atomic,
         block_device: options.block_device,
+        uncached: options.cache == CacheMode::Uncached,
         look_first: options.look_first,
         mode: options.mode,
         custom_flags: options.custom_flags,

@@ -85,9 +85,13 @@ impl Patience {
             return false;
         }
         self.asked |= word;
-        slot.want.set(word & !want::PAGE);
+        let first = slot.want.set(word & !want::PAGE);
         if room == Room::FileFull && slot.state.load().has(flag::RETAIN) {
             commons.post(slot, mail::SQUEEZE);
+        }
+        if first && word & want::WRITE != 0 && slot.state.load().has(flag::UNCACHED) {
+            // A part of a block that waits for the rest may be what holds the pages.
+            commons.post(slot, mail::PAGE);
         }
         if room == Room::PoolEmpty {
             commons.wait_for_page(slot);

@@ -267,7 +267,7 @@ impl Control {
             let mut into = Slices::new();
             let _ = into.push(Slice { start, len });
             self.busy.fetches |= 1 << index;
-            let work = Work::Fill { handle, offset: wish.offset, into };
+            let work = Work::Fill { handle, offset: wish.offset, into, uncached: self.uncached_fill() };
             out.job(slot, self.device, Kind::Fetch(index as u8), work);
         }
     }

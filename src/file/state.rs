@@ -73,6 +73,8 @@ pub(crate) mod flag {
     pub(crate) const TIMED: u64 = 1 << 24;
     /// Written pages are kept until they are durable.
     pub(crate) const RETAIN: u64 = 1 << 25;
+    /// Its reads and writes are to leave nothing in the page cache.
+    pub(crate) const UNCACHED: u64 = 1 << 26;
 }
 
 /// One reading of a [`State`].

@@ -140,6 +140,7 @@ impl Control {
             data_sync: seen.has(flag::EAGER),
             atomic: false,
             block_device: false,
+            uncached: self.setup.uncached,
             look_first: false,
             mode,
             custom_flags,
@@ -230,6 +231,7 @@ impl Control {
             }
         };
         self.device = opened.device;
+        self.traces_end();
         let (set, clear) = if opened.nowait { (flag::NOWAIT, 0) } else { (0, flag::NOWAIT) };
         slot.state.clear(clear | flag::SIZE_KNOWN);
         slot.state.set(set | flag::STALE_WINDOW);

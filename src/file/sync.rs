@@ -57,6 +57,12 @@ impl Syncing {
         self.answered != self.heard
     }
 
+    /// One is asked for, and what it is to cover is written.
+    pub(super) fn is_due(&self, slot: &Slot) -> bool {
+        let wanted = self.is_owed() || self.unasked != Unasked::No;
+        wanted && (slot.written() >= self.target || self.unasked == Unasked::Now)
+    }
+
     /// A sync that nobody waits for is to cover these accepted bytes.
     pub(super) fn want(&mut self, target: u64) {
         self.target = self.target.max(target);
@@ -147,9 +153,7 @@ impl Control {
             return;
         }
         let Some(handle) = self.handle else { return };
-        let wanted = self.sync.is_owed() || self.sync.unasked != Unasked::No;
-        let early = slot.written() < self.sync.target && self.sync.unasked != Unasked::Now;
-        if self.busy.sync || self.busy.barrier || !wanted || early {
+        if self.busy.sync || self.busy.settling || self.busy.barrier || !self.sync.is_due(slot) {
             return;
         }
         self.begin_sync(handle, slot, out);

@@ -43,6 +43,9 @@ pub(crate) struct Totals {
     pub(crate) closed: Count,
     pub(crate) stalls: Count,
     pub(crate) poisons: Count,
+    /// Uncached files whose transfers the kernel drops, and those for which it would not.
+    pub(crate) dropped_by_kernel: Count,
+    pub(crate) dropped_by_hand: Count,
     /// Finished jobs, by kind.
     pub(crate) jobs: [Count; 6],
 }
@@ -58,6 +61,8 @@ impl Totals {
             closed: Count::new(),
             stalls: Count::new(),
             poisons: Count::new(),
+            dropped_by_kernel: Count::new(),
+            dropped_by_hand: Count::new(),
             jobs: std::array::from_fn(|_| Count::new()),
         }
     }

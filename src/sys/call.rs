@@ -17,9 +17,11 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 
 use crate::error::Operation;
+use crate::job::cache::{Dropping, Leaving, Traces};
 use crate::job::{
     Done, Fault, Folder, Handle, Job, Name, OpenWork, Outcome, Place, Slices, Staged, Stat, Work,
 };
+use crate::sys::cache::{self, CacheDisk};
 use crate::sys::handles::{HandleDisk, run_handle};
 use crate::sys::names::{NameDisk, run_named};
 use crate::sys::{open, publish};
@@ -61,7 +63,7 @@ pub(crate) struct Facts {
 }
 
 /// The single steps of a disk. Each is one system call or stands for one; errors are errnos.
-pub(crate) trait Disk: NameDisk + HandleDisk + fmt::Debug {
+pub(crate) trait Disk: NameDisk + HandleDisk + CacheDisk + fmt::Debug {
     /// Finds the folder in which the last component of `name` is to be looked up.
     fn locate(&self, name: &Name) -> Answer<Spot>;
     /// Opens the folder that holds `name`, and tells the last component.
@@ -146,8 +148,14 @@ pub(crate) fn run(job: Job, disk: &impl Disk) -> Done {
     let Job { slot, kind, work, .. } = job;
     let outcome = match work {
         Work::Open(work) => Outcome::Opened(open::open(disk, &work)),
-        Work::Fill { handle, offset, into } => fill(disk, handle, offset, &into),
-        Work::Write { handle, place, from } => write(disk, handle, place, &from),
+        Work::Fill { handle, offset, into, uncached } => match uncached {
+            Some(dropping) => cache::fill(disk, handle, offset, &into, dropping),
+            None => read_with(offset, &into, |rest, at| again(disk, || disk.read(handle, rest, at))),
+        },
+        Work::Write { handle, place, from, uncached } => match uncached {
+            Some(uncached) => cache::write(disk, handle, place, &from, uncached),
+            None => write(disk, handle, place, &from),
+        },
         Work::Sync { handle, name } => Outcome::Synced(sync(disk, handle, name.as_ref())),
         Work::Truncate { handle, size } => {
             let answer = again(disk, || disk.truncate(handle, size));
@@ -164,7 +172,7 @@ pub(crate) fn run(job: Job, disk: &impl Disk) -> Done {
         Work::Publish { handle, staged, durable } => {
             Outcome::Published(publish::publish(disk, handle, staged, durable))
         }
-        Work::Close { handle, staged } => Outcome::Closed(close(disk, handle, staged)),
+        Work::Close { handle, staged, leaving } => Outcome::Closed(close(disk, handle, staged, leaving)),
         Work::Stat { name, follow } => {
             let stat = located(disk, &name, |spot| disk.stat(spot, follow));
             Outcome::Stat(stat.map_err(during(Operation::Stat)))
@@ -194,28 +202,46 @@ pub(crate) fn located<T>(disk: &impl Disk, name: &Name, step: impl Fn(&Spot) -> 
     again(disk, || step(&spot))
 }
 
-fn fill(disk: &impl Disk, handle: Handle, offset: u64, into: &Slices) -> Outcome {
+/// Reads by a step until everything is there, or the file ends.
+pub(crate) fn read_with(
+    offset: u64,
+    into: &Slices,
+    mut step: impl FnMut(&Slices, u64) -> Answer<usize>,
+) -> Outcome {
+    let dropping = Dropping::Untried;
     let total = into.bytes();
     let mut bytes = 0;
     while bytes < total {
         let rest = into.after(bytes);
         let answer = match offset.checked_add(bytes as u64) {
-            Some(at) => again(disk, || disk.read(handle, &rest, at)),
+            Some(at) => step(&rest, at),
             None => Err(libc::EINVAL),
         };
         match answer {
-            Ok(0) => return Outcome::Filled { bytes, end: true, fault: None },
+            Ok(0) => return Outcome::Filled { bytes, end: true, fault: None, dropping },
             Ok(count) => bytes += count,
             Err(errno) => {
                 let fault = Some(Fault::new(Operation::Read, errno));
-                return Outcome::Filled { bytes, end: false, fault };
+                return Outcome::Filled { bytes, end: false, fault, dropping };
             }
         }
     }
-    Outcome::Filled { bytes, end: false, fault: None }
+    Outcome::Filled { bytes, end: false, fault: None, dropping }
 }
 
 pub(crate) fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slices) -> Outcome {
+    write_with(disk, handle, place, from, |rest, here| again(disk, || disk.write(handle, rest, here)))
+}
+
+/// Writes by a step until everything is in the file.
+pub(crate) fn write_with(
+    disk: &impl Disk,
+    handle: Handle,
+    place: Place,
+    from: &Slices,
+    mut step: impl FnMut(&Slices, Place) -> Answer<usize>,
+) -> Outcome {
+    let traces = Traces::default();
     let total = from.bytes();
     let mut bytes = 0;
     let mut empty = 0;
@@ -228,7 +254,7 @@ pub(crate) fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slice
         let size = || again(disk, || disk.facts(handle)).ok().map(|facts| facts.stat.size);
         let before = if place == Place::SyncedEnd { size() } else { None };
         let answer = match here {
-            Some(here) => again(disk, || disk.write(handle, &rest, here)),
+            Some(here) => step(&rest, here),
             None => Err(libc::EFBIG),
         };
         let fault = match answer {
@@ -249,9 +275,9 @@ pub(crate) fn write(disk: &impl Disk, handle: Handle, place: Place, from: &Slice
                 Fault { in_doubt, ..Fault::new(Operation::Write, errno) }
             }
         };
-        return Outcome::Written { bytes, fault: Some(fault) };
+        return Outcome::Written { bytes, fault: Some(fault), traces };
     }
-    Outcome::Written { bytes, fault: None }
+    Outcome::Written { bytes, fault: None, traces }
 }
 
 /// Makes bytes durable, and with a name that too.
@@ -267,13 +293,19 @@ pub(crate) fn sync(disk: &impl Disk, handle: Handle, name: Option<&Name>) -> Res
     Ok(())
 }
 
-fn close(disk: &impl Disk, handle: Handle, staged: Option<Box<Staged>>) -> Result<(), Fault> {
+fn close(
+    disk: &impl Disk,
+    handle: Handle,
+    staged: Option<Box<Staged>>,
+    leaving: Leaving,
+) -> Result<(), Fault> {
+    let departed = cache::depart(disk, handle, leaving);
     let removed = staged.map_or(Ok(()), |mut staged| publish::remove_hidden(disk, &mut staged));
     let closed = match disk.close(handle) {
         Err(libc::EINTR) => Ok(()),
         answer => answer,
     };
-    closed.and(removed).map_err(during(Operation::Close))
+    departed.and(closed.and(removed).map_err(during(Operation::Close)))
 }
 
 /// Renames; where the disk cannot refuse an existing name by itself, linking does.

@@ -6,8 +6,10 @@
 use std::os::fd::OwnedFd;
 
 use crate::error::Operation;
+use crate::job::cache::Leaving;
 use crate::job::handles::{HandleWork, Lock, Pieces};
 use crate::job::{Fault, Handle, Name, OpenWork, Opened, Outcome, Place, Slices};
+use crate::sys::cache;
 use crate::sys::call::{Answer, Disk, again, during, sync, uninterrupted, write};
 use crate::sys::open;
 
@@ -127,6 +129,9 @@ fn reopen(
     if durable {
         sync(disk, handle, owed)?;
     }
+    if work.uncached {
+        cache::depart(disk, handle, Leaving::Settle)?;
+    }
     fresh.replace(handle, Operation::Reopen)?;
     Ok(Opened { handle, ..opened })
 }
@@ -145,7 +150,7 @@ fn recover(
     write_again(disk, new, work, pieces, size, owed)?;
     let facts = again(disk, || disk.facts(new)).map_err(&failed)?;
     fresh.replace(handle, Operation::Recover)?;
-    let (device, nowait) = (facts.device, facts.nowait);
+    let (device, nowait) = (facts.device, facts.nowait && !work.uncached);
     Ok(Opened { handle, size: facts.stat.size, device, nowait, staged: None })
 }
 

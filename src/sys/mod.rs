@@ -3,6 +3,7 @@
 //! | file | what it keeps |
 //! | --- | --- |
 //! | `call` | the steps of a disk; a job carried out with them, interruptions and short counts settled |
+//! | `cache` | transfers that leave nothing in the page cache: the steps, and how jobs take them |
 //! | `open` | what is refused when opening, without hanging on it |
 //! | `names` | folders, links, lists of a folder: the steps of a disk for them |
 //! | `handles` | adopting a descriptor, another file behind a handle, locks, recovery: the steps, and the jobs made of them |
@@ -14,6 +15,7 @@
 //!
 //! Jobs come in, their `Done`s go out. Nothing here knows what a file's state is, nor who waits for it.
 
+pub(crate) mod cache;
 pub(crate) mod call;
 pub(crate) mod handles;
 pub(crate) mod names;

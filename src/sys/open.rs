@@ -111,9 +111,13 @@ pub(crate) fn inspect(
         size = 0;
     }
     if fresh {
-        uninterrupted(|| disk.settle(handle, work.read, size)).map_err(during(Operation::Open))?;
+        // What is read ahead into the page cache would stay there.
+        let ahead = work.read && !work.uncached;
+        uninterrupted(|| disk.settle(handle, ahead, size)).map_err(during(Operation::Open))?;
     }
-    Ok(Opened { handle, size, device: facts.device, nowait: facts.nowait, staged: None })
+    // So would what a first try brings in: it has the kernel read ahead, too.
+    let nowait = facts.nowait && !work.uncached;
+    Ok(Opened { handle, size, device: facts.device, nowait, staged: None })
 }
 
 /// The kernel's answer to a pipe without a reader, to a socket, to a folder: say what it is.

@@ -1,5 +1,6 @@
 //! The operating system as a disk.
 
+mod cache;
 mod handles;
 mod names;
 
@@ -42,11 +43,13 @@ pub(crate) struct Os {
     /// Staged files may be without a name (O_TMPFILE).
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has such files"))]
     pub(crate) unnamed: bool,
+    /// The kernel may be asked to drop what a transfer brings into its cache.
+    pub(crate) drops: bool,
 }
 
 impl Os {
     pub(crate) const fn new() -> Self {
-        Self { resolver: Resolver::Kernel, unnamed: true }
+        Self { resolver: Resolver::Kernel, unnamed: true, drops: true }
     }
 }
 

@@ -5,6 +5,7 @@
 //! by the last clone of its keeper. A wrong number would be answered with `EBADF`, which is no memory error; that is
 //! why these functions are safe to call.
 
+pub(super) mod cache;
 pub(super) mod handles;
 pub(super) mod names;
 
@@ -16,12 +17,12 @@ use crate::job::{Place, SLICES_MAX, Slices, Stat};
 use crate::sys::call::{Answer, TRANSFER_MAX};
 
 #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
-use libc::{fallocate, posix_fadvise, preadv2};
+use libc::{fallocate, posix_fadvise, preadv2, pwritev2};
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 use libc::{
     fallocate64 as fallocate, fstat64 as fstat, fstatat64 as fstatat, ftruncate64 as ftruncate,
     lseek64 as lseek, off64_t as off_t, posix_fadvise64 as posix_fadvise, preadv64 as preadv,
-    preadv64v2 as preadv2, pwritev64 as pwritev, stat64 as stat,
+    preadv64v2 as preadv2, pwritev64 as pwritev, pwritev64v2 as pwritev2, stat64 as stat,
 };
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 use libc::{fstat, fstatat, ftruncate, lseek, off_t, preadv, pwritev, stat};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use efio::{Durability, ErrorKind, OnFull, OpenOptions, Progress};
+use efio::{CacheMode, Durability, ErrorKind, OnFull, OpenOptions, Progress};
 
 use crate::ensure;
 use crate::stream::{Act, Stream};
@@ -118,6 +118,9 @@ impl World {
         }
         let retains = random.chance(35);
         options = options.retain_until_durable(retains);
+        if random.chance(35) {
+            options = options.cache(CacheMode::Uncached);
+        }
         let number = self.numbers;
         Hand {
             waits: None,

@@ -205,6 +205,7 @@ fn options(random: &mut Random, flavour: Flavour) -> SimOptions {
         file_size_max: if flavour == Flavour::Faults { random.pick(&[1 << 30, 300_000]) } else { 1 << 30 },
         unnamed: random.chance(60),
         rename_new: random.chance(60),
+        dont_cache: random.chance(70),
     }
 }
 

@@ -87,6 +87,49 @@ pub fn drop_cached(path: &Path) -> io::Result<()> {
     if refused == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(refused)) }
 }
 
+/// Pages of a file that the kernel has in its cache.
+pub fn pages_cached(path: &Path) -> io::Result<f64> {
+    let file = fs::File::open(path)?;
+    let bytes = file.metadata()?.len() as usize;
+    if bytes == 0 {
+        return Ok(0.0);
+    }
+    let mut pages = vec![0_u8; bytes.div_ceil(4096)];
+    // SAFETY: a mapping that is only asked about, never read, and gone before this returns; `pages` has a byte for each of its
+    // pages.
+    let told = unsafe {
+        let map =
+            libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0);
+        if map == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let told = libc::mincore(map, bytes, pages.as_mut_ptr().cast());
+        libc::munmap(map, bytes);
+        told
+    };
+    if told != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(pages.iter().filter(|page| **page & 1 == 1).count() as f64)
+}
+
+/// Writes at the end of a file, and has the kernel begin with it at once and drop it then (RWF_DONTCACHE).
+pub fn write_uncached(file: &fs::File, bytes: &[u8]) -> io::Result<()> {
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: `part` is `bytes`, which the call only reads.
+    let written = unsafe { libc::pwritev2(file.as_raw_fd(), &raw const part, 1, -1, libc::RWF_DONTCACHE) };
+    match usize::try_from(written) {
+        Ok(written) if written == bytes.len() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether the kernel takes such writes for a file at this path.
+pub fn knows_uncached(path: &Path) -> bool {
+    fs::File::create(path).and_then(|file| write_uncached(&file, b"x")).is_ok()
+}
+
 /// A folder of this run, removed at its end.
 #[derive(Debug)]
 pub struct Folder(PathBuf);

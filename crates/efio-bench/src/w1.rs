@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
+use efio::CacheMode::{self, Buffered, Uncached};
 use efio::{Efio, Fd, OpenOptions};
 
 use crate::board::{Board, Measure, Verdict, least, median};
@@ -27,6 +28,9 @@ const LIMIT_COLD: &str = "memcpy over 64 MiB";
 const OWNED_COLD: &str = "efio File, 64 MiB";
 const DESCRIPTOR_COLD: &str = "efio ef_write, 64 MiB";
 
+const OWNED_UNCACHED: &str = "efio File, uncached, 4 MiB";
+const DESCRIPTOR_UNCACHED: &str = "efio ef_write, uncached, 4 MiB";
+
 const MIB: usize = 1 << 20;
 
 const MEASURES: &[Measure] = &[
@@ -39,6 +43,7 @@ const MEASURES: &[Measure] = &[
     median("durable s"),
     median("CPU ns"),
     median("peak MiB"),
+    median("pages cached"),
 ];
 
 /// Where lines go.
@@ -170,16 +175,16 @@ struct Pages<F> {
 }
 
 /// A module and an open file; `limit` is the most bytes of pages that the file may hold.
-fn pages(path: &Path, limit: Option<usize>) -> io::Result<Pages<Fd>> {
+fn pages(path: &Path, limit: Option<usize>, cache: CacheMode) -> io::Result<Pages<Fd>> {
     let mut ours = Ours::new(Efio::builder())?;
-    let options = OpenOptions::new().append(true).create(true);
+    let options = OpenOptions::new().append(true).create(true).cache(cache);
     let options = limit.into_iter().fold(options, OpenOptions::memory_limit);
     let file = ours.open(path, &options)?;
     Ok(Pages { ours, file })
 }
 
-fn owned(path: &Path, limit: Option<usize>) -> io::Result<Pages<efio::File>> {
-    let Pages { ours, file } = pages(path, limit)?;
+fn owned(path: &Path, limit: Option<usize>, cache: CacheMode) -> io::Result<Pages<efio::File>> {
+    let Pages { ours, file } = pages(path, limit, cache)?;
     Ok(Pages { file: ours.efio.from_fd(file)?, ours })
 }
 
@@ -286,6 +291,7 @@ fn round<S: Sink>(
     drop(sink);
     if path.is_some() {
         board.add(peer, "durable s", run.durable_s * 5e6 / lines as f64);
+        board.add(peer, "pages cached", process::pages_cached(place)?);
         line::check(place, 1, lines)?;
         remove()?;
     }
@@ -309,13 +315,17 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
     for number in 0..effort.rounds {
         let some = Some(path.as_path());
         round(&mut board, LIMIT, lines, None, |_| Ok(Copy(vec![1; MIB], 0)))?;
-        round(&mut board, OWNED, lines, some, |path| Ok(owned(path, Some(4 * MIB))?))?;
+        round(&mut board, OWNED, lines, some, |path| Ok(owned(path, Some(4 * MIB), Buffered)?))?;
         round(&mut board, BUFFERED, lines, some, |path| Ok(BufWriter::with_capacity(MIB, file(path)?)))?;
-        round(&mut board, DESCRIPTOR, lines, some, |path| Ok(pages(path, Some(4 * MIB))?))?;
+        round(&mut board, DESCRIPTOR, lines, some, |path| Ok(pages(path, Some(4 * MIB), Buffered)?))?;
+        round(&mut board, OWNED_UNCACHED, lines, some, |path| Ok(owned(path, Some(4 * MIB), Uncached)?))?;
+        round(&mut board, DESCRIPTOR_UNCACHED, lines, some, |path| {
+            Ok(pages(path, Some(4 * MIB), Uncached)?)
+        })?;
         if number < 3 {
             round(&mut board, LIMIT_COLD, lines, None, |_| Ok(Copy(vec![1; 64 * MIB], 0)))?;
-            round(&mut board, OWNED_COLD, lines, some, |path| Ok(owned(path, None)?))?;
-            round(&mut board, DESCRIPTOR_COLD, lines, some, |path| Ok(pages(path, None)?))?;
+            round(&mut board, OWNED_COLD, lines, some, |path| Ok(owned(path, None, Buffered)?))?;
+            round(&mut board, DESCRIPTOR_COLD, lines, some, |path| Ok(pages(path, None, Buffered)?))?;
         }
         if number == 0 {
             round(&mut board, "crossbeam + thread", lines, some, |path| Ok(Channel::new(path)?))?;
@@ -335,5 +345,7 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
         board.at_most("W1 `ef_write`, 64 MiB of pages", "ns a call", DESCRIPTOR_COLD, LIMIT_COLD, 4.0),
         board.at_most("W1 `File`", "durable s", OWNED, BUFFERED, 1.0),
         board.at_most("W1 `ef_write`", "durable s", DESCRIPTOR, BUFFERED, 1.0),
+        board.at_most("W1 `File` uncached", "durable s", OWNED_UNCACHED, BUFFERED, 0.75),
+        board.at_most("W1 `ef_write` uncached", "durable s", DESCRIPTOR_UNCACHED, BUFFERED, 0.75),
     ])
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use efio::{Efio, Events, Fd, OpenOptions};
+use efio::{CacheMode, Efio, Events, Fd, OpenOptions};
 
 use crate::board::{Board, Measure, Verdict, least, median};
 use crate::ours::Ours;
@@ -20,9 +20,13 @@ use crate::{Effort, Outcome};
 
 const UPLOADS: usize = 64;
 const PIECE: usize = 64 << 10;
+/// Pieces of a MiB.
+const LARGE: usize = (1 << 20) / PIECE;
 const WORKERS: usize = 4;
 
 const OURS: &str = "efio";
+const UNCACHED: &str = "efio, uncached";
+const DEVICE: &str = "limit: device";
 const POOL: &str = "pool of 4 threads";
 const BLOCKING: &str = "blocking write(2)";
 
@@ -34,6 +38,7 @@ const MEASURES: &[Measure] = &[
     least("tick max us"),
     median("CPU s"),
     median("peak MiB"),
+    median("pages cached"),
 ];
 
 /// What one run came to.
@@ -58,6 +63,19 @@ fn blocking(paths: &[PathBuf], pieces: usize, piece: &[u8]) -> Outcome<Run> {
     for file in &files {
         file.sync_data()?;
     }
+    Ok(Run { written_s, durable_s: begin.elapsed().as_secs_f64(), tick })
+}
+
+/// One thread without a loop, in pieces of a MiB that the kernel begins with at once and drops.
+fn device(paths: &[PathBuf], pieces: usize, piece: &[u8]) -> Outcome<Run> {
+    let files: Vec<File> = paths.iter().map(File::create).collect::<io::Result<_>>()?;
+    let large = piece.repeat(LARGE);
+    let (begin, tick) = (Instant::now(), Tick::new());
+    for _ in 0..pieces / LARGE {
+        files.iter().try_for_each(|file| process::write_uncached(file, &large))?;
+    }
+    let written_s = begin.elapsed().as_secs_f64();
+    files.iter().try_for_each(File::sync_data)?;
     Ok(Run { written_s, durable_s: begin.elapsed().as_secs_f64(), tick })
 }
 
@@ -150,9 +168,17 @@ impl Uploads {
     }
 }
 
-fn ours(paths: &[PathBuf], pieces: usize, piece: &[u8]) -> Outcome<Run> {
+fn buffered(paths: &[PathBuf], pieces: usize, piece: &[u8]) -> Outcome<Run> {
+    ours(paths, pieces, piece, CacheMode::Buffered)
+}
+
+fn uncached(paths: &[PathBuf], pieces: usize, piece: &[u8]) -> Outcome<Run> {
+    ours(paths, pieces, piece, CacheMode::Uncached)
+}
+
+fn ours(paths: &[PathBuf], pieces: usize, piece: &[u8], cache: CacheMode) -> Outcome<Run> {
     let mut ours = Ours::new(Efio::builder())?;
-    let options = OpenOptions::new().write(true).create(true).truncate(true);
+    let options = OpenOptions::new().write(true).create(true).truncate(true).cache(cache);
     let open = |(number, path): (usize, &PathBuf)| ours.open(path, &options.clone().token(number as u64));
     let fds: Vec<Fd> = paths.iter().enumerate().map(open).collect::<io::Result<_>>()?;
     let inbox = ours.efio.inbox();
@@ -213,11 +239,15 @@ fn round(
     let bytes = (UPLOADS * pieces * PIECE) as f64;
     board.add(peer, "GB/s in file", bytes / run.written_s / 1e9);
     board.add(peer, "GB/s durable", bytes / run.durable_s / 1e9);
-    board.add(peer, "tick p99 us", run.tick.late_us(0.99));
-    board.add(peer, "tick p99.9 us", run.tick.late_us(0.999));
-    board.add(peer, "tick max us", run.tick.late_us(1.0));
+    if peer != DEVICE {
+        board.add(peer, "tick p99 us", run.tick.late_us(0.99));
+        board.add(peer, "tick p99.9 us", run.tick.late_us(0.999));
+        board.add(peer, "tick max us", run.tick.late_us(1.0));
+    }
     board.add(peer, "CPU s", process::usage().cpu_s - before.cpu_s);
     board.add(peer, "peak MiB", process::peak_mib());
+    let cached = paths.iter().map(|path| process::pages_cached(path)).sum::<io::Result<f64>>()?;
+    board.add(peer, "pages cached", cached);
     check(paths, pieces, piece)
 }
 
@@ -243,7 +273,12 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
     let paths: Vec<PathBuf> = (0..UPLOADS).map(|number| folder.file(&format!("w3-{number}"))).collect();
     let piece: Vec<u8> = (0..PIECE).map(|place| (place * 7 + place / 251) as u8).collect();
     for _ in 0..effort.rounds {
-        round(&mut board, OURS, &paths, pieces, &piece, ours)?;
+        // Refused by kernels and file systems that do not know it; then there is no such limit to be held against.
+        if process::knows_uncached(&paths[0]) {
+            round(&mut board, DEVICE, &paths, pieces, &piece, device)?;
+        }
+        round(&mut board, OURS, &paths, pieces, &piece, buffered)?;
+        round(&mut board, UNCACHED, &paths, pieces, &piece, uncached)?;
         round(&mut board, POOL, &paths, pieces, &piece, pooled)?;
         round(&mut board, BLOCKING, &paths, pieces, &piece, blocking)?;
     }
@@ -252,5 +287,9 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
         board.at_least("W3", "GB/s durable", OURS, POOL, 0.95),
         board.below("W3", "tick p99 us", OURS, POOL, 100.0),
         board.below("W3", "tick p99.9 us", OURS, POOL, 1000.0),
+        board.at_least("W3 uncached", "GB/s durable", UNCACHED, DEVICE, 0.95),
+        board.below("W3 uncached", "tick p99 us", UNCACHED, POOL, 100.0),
+        board.below("W3 uncached", "tick p99.9 us", UNCACHED, POOL, 1000.0),
+        board.below("W3 uncached", "pages cached", UNCACHED, POOL, 0.0),
     ])
 }

@@ -39,6 +39,7 @@
 //! assert_eq!(sim.now() - before, Duration::from_millis(5));
 //! ```
 
+mod cache;
 mod calendar;
 mod disk;
 mod fault;
@@ -98,6 +99,8 @@ pub struct SimOptions {
     pub file_size_max: u64,
     /// Files without a name (O_TMPFILE) can be made. Default: true.
     pub unnamed: bool,
+    /// Reads and writes can be asked to leave nothing in the page cache (RWF_DONTCACHE). Default: true.
+    pub dont_cache: bool,
     /// A rename can refuse to replace (RENAME_NOREPLACE). Default: true.
     pub rename_new: bool,
 }
@@ -112,6 +115,7 @@ impl Default for SimOptions {
             reorder: true,
             file_size_max: 1 << 30,
             unnamed: true,
+            dont_cache: true,
             rename_new: true,
         }
     }

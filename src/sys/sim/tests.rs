@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::Operation;
+use crate::job::cache::Leaving;
 use crate::job::*;
 use crate::sys::tests::{
     changed, close, creating, fill, opened, outcome, plain, publish, reading, renamed, slices, staging, stat,
@@ -246,7 +247,7 @@ fn a_file_that_hangs_holds_up_itself_only() {
     sim.hang("/slow");
     let mut memory = *b"bytes";
     for (slot, handle) in [(1, slow), (2, quick)] {
-        let work = Work::Write { handle, place: Place::End, from: slices(&mut memory, 5) };
+        let work = Work::Write { handle, place: Place::End, from: slices(&mut memory, 5), uncached: None };
         backend.submit(Job { slot, kind: Kind::Write, device: 1, work });
     }
     sim.advance(Duration::from_secs(1));
@@ -259,7 +260,7 @@ fn a_file_that_hangs_holds_up_itself_only() {
     backend.reap(&mut done);
     assert_eq!((done.len(), sim.in_flight(), sim.read("/slow").unwrap().len()), (2, 0, 5));
     sim.hang("/slow");
-    let work = Work::Close { handle: slow, staged: None };
+    let work = Work::Close { handle: slow, staged: None, leaving: Leaving::Keep };
     backend.submit(Job { slot: 1, kind: Kind::Close, device: 1, work });
     drop(backend);
     assert_eq!(sim.in_flight(), 0, "who drops a backend drops its jobs");

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod beneath;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod handles;
 #[cfg(test)]
 mod names;
@@ -25,6 +27,7 @@ use tempfile::TempDir;
 
 use super::call::{Disk, run};
 use super::os::Os;
+use crate::job::cache::Leaving;
 use crate::job::*;
 
 /// A disk, and a folder of its own for one test.
@@ -85,6 +88,7 @@ pub(super) fn reading(name: Name) -> OpenWork {
         data_sync: false,
         atomic: false,
         block_device: false,
+        uncached: false,
         look_first: false,
         mode: 0o644,
         custom_flags: 0,
@@ -128,8 +132,8 @@ pub(super) fn write(disk: &impl Disk, handle: Handle, place: Place, bytes: &[u8]
     let mut bytes = bytes.to_vec();
     let piece = bytes.len().div_ceil(3).max(1);
     let from = slices(&mut bytes, piece);
-    match outcome(disk, Kind::Write, Work::Write { handle, place, from }) {
-        Outcome::Written { bytes, fault } => (bytes, fault),
+    match outcome(disk, Kind::Write, Work::Write { handle, place, from, uncached: None }) {
+        Outcome::Written { bytes, fault, .. } => (bytes, fault),
         other => panic!("{other:?}"),
     }
 }
@@ -143,8 +147,8 @@ pub(super) fn fill(
 ) -> (Vec<u8>, bool, Option<Fault>) {
     let mut memory = vec![0xee; bytes];
     let into = slices(&mut memory, bytes.div_ceil(3).max(1));
-    match outcome(disk, Kind::Fill, Work::Fill { handle, offset, into }) {
-        Outcome::Filled { bytes, end, fault } => (memory[..bytes].to_vec(), end, fault),
+    match outcome(disk, Kind::Fill, Work::Fill { handle, offset, into, uncached: None }) {
+        Outcome::Filled { bytes, end, fault, .. } => (memory[..bytes].to_vec(), end, fault),
         other => panic!("{other:?}"),
     }
 }
@@ -190,7 +194,7 @@ pub(super) fn stat(disk: &impl Disk, name: Name, follow: bool) -> Result<Stat, F
 }
 
 pub(super) fn close(disk: &impl Disk, handle: Handle, staged: Option<Box<Staged>>) -> Result<(), Fault> {
-    match outcome(disk, Kind::Close, Work::Close { handle, staged }) {
+    match outcome(disk, Kind::Close, Work::Close { handle, staged, leaving: Leaving::Keep }) {
         Outcome::Closed(answer) => answer,
         other => panic!("{other:?}"),
     }

@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString};
 use crate::job::handles::Lock;
 use crate::job::names::{Batch, Cursor, Times};
 use crate::job::*;
+use crate::sys::cache::CacheDisk;
 use crate::sys::call::{Answer, Disk, Facts, Spot};
 use crate::sys::handles::HandleDisk;
 use crate::sys::names::NameDisk;
@@ -129,6 +130,32 @@ impl Disk for Scripted {
 
     fn random(&self) -> u64 {
         panic!("a script is about transfers: no such step is in one")
+    }
+}
+
+impl CacheDisk for Scripted {
+    fn read_uncached(&self, _: Handle, into: &Slices, offset: u64) -> Answer<usize> {
+        self.answer(format!("read uncached {} at {offset}", into.bytes()))
+    }
+
+    fn write_uncached(&self, _: Handle, from: &Slices, place: Place) -> Answer<usize> {
+        self.answer(format!("write uncached {} {place:?}", from.bytes()))
+    }
+
+    fn write_end(&self, _: Handle) -> Answer<u64> {
+        self.answer("end".into()).map(|end| end as u64)
+    }
+
+    fn begin_writeback(&self, _: Handle, start: u64, bytes: u64) -> Answer<()> {
+        self.answer(format!("begin {bytes} at {start}")).map(drop)
+    }
+
+    fn end_writeback(&self, _: Handle, start: u64, bytes: u64) -> Answer<()> {
+        self.answer(format!("wait for {bytes} at {start}")).map(drop)
+    }
+
+    fn forget(&self, _: Handle, start: u64, bytes: u64) {
+        self.calls.borrow_mut().push(format!("forget {bytes} at {start}"));
     }
 }
 
