@@ -26,7 +26,7 @@ fn table() -> Arc<Table<Slot>> {
 fn claim(table: &Table<Slot>) -> (&Slot, Fd) {
     let slot = table.claim().and_then(|index| table.get(index));
     let Some(slot) = slot else { panic!("the one place is free") };
-    let _ = slot.pending.begin(slot.state.load().generation(), false, DEFAULT_INBOX);
+    let _ = slot.pending.begin(slot.state.load().generation(), false, DEFAULT_INBOX, 0);
     (slot, Fd::new(0, slot.state.begin(Phase::Opening, 0)))
 }
 

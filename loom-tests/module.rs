@@ -87,10 +87,14 @@ impl Module {
     }
 
     pub(super) fn begin_open(&self, options: &OpenOptions) -> Fd {
+        self.begin_open_awaited(options, Readiness::NONE)
+    }
+
+    /// As `begin_open`, where a task awaits these events from the start.
+    pub(super) fn begin_open_awaited(&self, options: &OpenOptions, awaited: Readiness) -> Fd {
         let name = Name { beneath: None, path: c"file".into() };
-        let Ok(fd) = self.commons().open(name, "file".into(), options, DEFAULT_INBOX, None) else {
-            panic!("a place is free")
-        };
+        let opened = self.commons().open(name, "file".into(), options, DEFAULT_INBOX, awaited.bits(), None);
+        let Ok(fd) = opened else { panic!("a place is free") };
         fd
     }
 

@@ -113,6 +113,46 @@ fn what_a_task_was_told_and_gave_up_reaches_the_inbox() {
     });
 }
 
+/// Opens as a task that awaits the news of its open, from the start or from its first look; a drain is under way.
+fn open_as_a_task(from_the_start: bool) {
+    model(move || {
+        let module = Module::new();
+        let awaited = if from_the_start { Readiness::OPENED | Readiness::CLOSED } else { Readiness::NONE };
+        let fd = module.begin_open_awaited(&OpenOptions::new().append(true), awaited);
+        let engine = module.clone();
+        let engine = thread::spawn(move || engine.run());
+        let loops = module.clone();
+        let loops = thread::spawn(move || {
+            let mut seen = Seen::default();
+            loops.drain(&mut seen);
+            seen
+        });
+        let (task, waker) = Task::new();
+        loop {
+            let told = module.commons().attend(fd, Readiness::OPENED.bits(), &waker).unwrap();
+            if told.is_opened() || module.commons().open_status(fd).is_ok() {
+                break;
+            }
+            task.sleep();
+        }
+        engine.join().unwrap();
+        let mut seen = loops.join().unwrap();
+        module.drain(&mut seen);
+        assert_eq!(seen.bits, [], "an inbox hears of a task's file");
+    });
+}
+
+#[test]
+fn what_is_awaited_from_the_start_never_reaches_the_inbox() {
+    open_as_a_task(true);
+}
+
+#[test]
+#[should_panic(expected = "an inbox hears of a task's file")]
+fn twin_that_awaits_only_when_it_looks() {
+    open_as_a_task(false);
+}
+
 /// The word and the waker's place alone, and a task that looks once.
 fn small(waker_first: bool) {
     model(move || {

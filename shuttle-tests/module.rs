@@ -160,6 +160,7 @@ impl Module {
             path.into(),
             options,
             DEFAULT_INBOX,
+            0,
             None,
         )?;
         self.engine.end_if_late(fd);

@@ -21,6 +21,7 @@ use crate::job::Handle;
 use crate::news::News;
 use crate::sync::{Ordering, futex};
 use crate::sys::threads::fork_generation;
+use crate::task_file::take_orphans;
 
 mod by_offset;
 mod handles;
@@ -114,6 +115,9 @@ impl Efio {
         if engine.is_poisoned() {
             return Err(Error::plain(ErrorKind::Panicked, operation, None));
         }
+        if engine.commons.table.is_full() {
+            take_orphans(self);
+        }
         Ok(engine)
     }
 
@@ -125,7 +129,7 @@ impl Efio {
     /// `InvalidInput` for an empty path, one with a NUL byte, or options that make no sense together; `TableFull`;
     /// `Shutdown`.
     pub fn ef_open(&self, path: impl AsRef<Path>, options: &OpenOptions) -> Result<Fd> {
-        self.open_name(None, path.as_ref(), options)
+        self.open_name(None, path.as_ref(), options, 0)
     }
 
     /// As [`ef_open`](Self::ef_open), with the path resolved beneath a folder that it cannot leave.
@@ -135,17 +139,24 @@ impl Efio {
     /// As [`ef_open`](Self::ef_open); a path that leads out of the folder fails when it is opened, with `EXDEV` or
     /// `ELOOP`.
     pub fn ef_open_at(&self, dir: &Dir, path: impl AsRef<Path>, options: &OpenOptions) -> Result<Fd> {
-        self.open_name(Some(dir), path.as_ref(), options)
+        self.open_name(Some(dir), path.as_ref(), options, 0)
     }
 
-    fn open_name(&self, dir: Option<&Dir>, path: &Path, options: &OpenOptions) -> Result<Fd> {
+    /// Opens a file; of the `awaited` events a task is told from the start, and no inbox is.
+    pub(crate) fn open_name(
+        &self,
+        dir: Option<&Dir>,
+        path: &Path,
+        options: &OpenOptions,
+        awaited: u32,
+    ) -> Result<Fd> {
         let engine = self.check_alive(Operation::Open)?;
         let name = self.name(dir, path, Operation::Open)?;
         let inbox = match options.inbox_in(engine)? {
             Some(inbox) => inbox,
             None => self.bound_inbox(),
         };
-        let fd = engine.commons.open(name, path.to_path_buf(), options, inbox, None)?;
+        let fd = engine.commons.open(name, path.to_path_buf(), options, inbox, awaited, None)?;
         engine.end_if_late(fd);
         Ok(fd)
     }

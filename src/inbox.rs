@@ -133,6 +133,11 @@ impl Inbox {
         self.drain_or_wait(events, timeout)
     }
 
+    /// A drain would find something.
+    pub(crate) fn has_news(&self) -> bool {
+        self.desk.engine.commons.inboxes.get(self.desk.number).has_news()
+    }
+
     pub(crate) fn drain(&self, events: &mut Events) -> usize {
         events.clear();
         let commons = &self.desk.engine.commons;

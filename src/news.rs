@@ -259,7 +259,7 @@ impl News {
         }
     }
 
-    fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         !self.ready.is_empty() || self.left.try_lock().is_ok_and(|left| left.is_some())
     }
 

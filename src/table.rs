@@ -261,6 +261,11 @@ impl<T> Table<T> {
         })
     }
 
+    /// The next claim would find nothing.
+    pub(crate) fn is_full(&self) -> bool {
+        self.used() >= self.limit
+    }
+
     /// How many indexes are claimed.
     pub(crate) fn used(&self) -> u32 {
         // ORDER: Acquire pairs with the fetch_add and fetch_sub in `claim` and `release`.

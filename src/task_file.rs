@@ -35,8 +35,9 @@ mod for_tokio;
 ///
 /// While the value lives, its tasks have the file's wakers (see [`Efio::poll_ready`]), so that no event loop hears of what
 /// they wait for. Dropped without a close it closes in the background, as a [`File`] does; no event tells how that went,
-/// but what is lost is told to the hook of [`Builder::on_loss`](crate::Builder::on_loss), when a next file is opened or
-/// dropped, or at the end of the module.
+/// but what is lost is told to the hook of [`Builder::on_loss`](crate::Builder::on_loss), when a next one is opened, has to
+/// wait, or is dropped, or at the end of the module. Until then it keeps its place in the table, unless that is full and
+/// another file is opened.
 ///
 /// ```
 /// # use std::future::Future;
@@ -85,6 +86,9 @@ enum Stage {
     Closed,
 }
 
+/// What a file's own tasks are told from its open to its end, so that no inbox has its last answer.
+const LIFE: [Interest; 2] = [Interest::OPENED, Interest::CLOSED];
+
 /// What tells that a seek, or anything before the open, is worth trying again.
 const ANY: [Interest; 4] = [Interest::OPENED, Interest::DONE, Interest::READABLE, Interest::WRITABLE];
 
@@ -102,7 +106,10 @@ impl TaskFile {
     /// As [`Efio::ef_open`], and what open(2) says.
     pub async fn open(efio: &Efio, path: impl AsRef<Path>, options: &OpenOptions) -> io::Result<Self> {
         take_orphans(efio);
-        let mut file = Self::from(efio.open(path, options)?);
+        let awaited = LIFE[0].bits() | LIFE[1].bits();
+        let fd = efio.open_name(None, path.as_ref(), options, awaited)?;
+        let file = efio.from_fd(fd).inspect_err(|_| efio.forget_ready(fd, Interest::CLOSED))?;
+        let mut file = Self::from(file);
         file.opened().await?;
         Ok(file)
     }
@@ -114,7 +121,13 @@ impl TaskFile {
     /// What open(2) says.
     pub async fn opened(&mut self) -> io::Result<()> {
         poll_fn(|task| {
-            self.poll_with(task, &[Interest::OPENED], |file| Ok(file.efio().ef_open_status(file.fd())?))
+            self.file()?;
+            // Before the look, also at a file that is open by now: what its task is told no inbox hears of.
+            self.wait_for(task, &LIFE)?;
+            match self.efio.ef_open_status(self.fd) {
+                Err(error) if error.is_would_block() => Poll::Pending,
+                answer => Poll::Ready(Ok(answer?)),
+            }
         })
         .await
     }
@@ -238,6 +251,7 @@ impl TaskFile {
 
     /// Has the task woken for any of these.
     fn wait_for(&self, task: &Context<'_>, interests: &[Interest]) -> Result<Readiness> {
+        take_orphans(&self.efio);
         let events = interests.iter().fold(0, |all, interest| all | interest.bits());
         self.efio.engine().commons.attend(self.fd, events, task.waker())
     }
@@ -313,6 +327,10 @@ impl TaskFile {
     }
 
     pub(crate) fn poll_close(&mut self, task: &Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.state, Stage::Open(_)) {
+            // Before the close begins: whose drain had its last answer would free the place.
+            self.wait_for(task, &[Interest::CLOSED])?;
+        }
         if let Stage::Open(file) = &mut self.state {
             file.begin_close()?;
             self.state = Stage::Closing;
@@ -355,9 +373,13 @@ fn orphans(efio: &Efio) -> Option<&Inbox> {
     efio.front.orphans.get_or_init(|| efio.new_inbox(Wake::function(|| ())).ok()).as_ref()
 }
 
-/// Frees the places of files whose tasks are gone, and tells what they lost.
-fn take_orphans(efio: &Efio) {
+/// Frees the places of files whose tasks are gone, and tells what they lost. Whoever opens, waits or finds the table full
+/// looks for them, since no engine thread may.
+pub(crate) fn take_orphans(efio: &Efio) {
     let Some(Some(inbox)) = efio.front.orphans.get() else { return };
+    if !inbox.has_news() {
+        return;
+    }
     let mut events = Events::with_capacity(32);
     while inbox.drain(&mut events) > 0 {
         for event in events.iter().filter(|event| event.readiness().is_closed()) {

@@ -6,10 +6,11 @@ mod support;
 
 use std::io::SeekFrom;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use efio::{Efio, Events, OnFull, OpenOptions, Readiness, TaskFile};
+use efio::{Efio, ErrorKind, Events, OnFull, OpenOptions, TaskFile};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 fn reading() -> OpenOptions {
@@ -46,11 +47,46 @@ async fn a_copy_by_tokio_is_the_file() {
     let mut rest = String::new();
     source.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "three\n");
-    // Nothing of all this was left to an event loop, but for the news of an open that the task had seen done before they were told.
+    // Nothing of all this was left to an event loop.
     drop((source, target));
     let mut events = Events::with_capacity(8);
     efio.events(&mut events).unwrap();
-    assert!(events.iter().all(|event| event.readiness() == Readiness::OPENED), "{events:?}");
+    assert!(events.is_empty(), "{events:?}");
+}
+
+#[test]
+fn no_inbox_hears_of_a_file_s_open_and_end_however_often_it_is_drained() {
+    let folder = tempfile::tempdir().unwrap();
+    let efio = Efio::builder().files_limit(8).build().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let drain = scope.spawn(|| {
+            let (mut events, mut heard) = (Events::with_capacity(8), Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                efio.events(&mut events).unwrap();
+                heard.extend(events.iter().map(|event| event.readiness()));
+            }
+            heard
+        });
+        let tasks = async {
+            for number in 0..1000 {
+                let path = folder.path().join((number % 3).to_string());
+                let mut file = TaskFile::open(&efio, &path, &writing()).await?;
+                file.write_all(b"bytes").await?;
+                file.close().await?;
+                let missing = TaskFile::open(&efio, folder.path().join("missing"), &reading()).await;
+                missing.map(drop).or_else(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })?;
+            }
+            Ok::<(), std::io::Error>(())
+        };
+        let done = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(tasks);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(drain.join().unwrap(), []);
+        done.unwrap();
+    });
 }
 
 #[tokio::test]
@@ -197,4 +233,22 @@ async fn files_whose_tasks_are_dropped_are_closed_and_keep_no_place() {
         assert_eq!(std::fs::read(folder.path().join(number.to_string())).unwrap(), b"some bytes");
     }
     assert_eq!(*lost.lock().unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn files_whose_tasks_are_gone_do_not_keep_the_table_full() {
+    const FILES: usize = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let efio = Efio::builder().files_limit(FILES as u32).build().unwrap();
+    let mut files = Vec::new();
+    for number in 0..FILES {
+        let path = folder.path().join(number.to_string());
+        files.push(TaskFile::open(&efio, &path, &writing()).await.unwrap());
+    }
+    let path = folder.path().join("another");
+    let full = efio.ef_open(&path, &writing()).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::TableFull);
+    drop(files);
+    support::wait_until("a place", || efio.ef_stat(&path).is_ok());
+    support::wait_until("another place", || efio.ef_open(&path, &writing()).is_ok());
 }

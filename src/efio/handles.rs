@@ -72,7 +72,7 @@ impl Efio {
         };
         let nameless = Name { beneath: None, path: std::ffi::CString::default() };
         let descriptor = Some(descriptor.into());
-        let fd = engine.commons.open(nameless, PathBuf::new(), options, inbox, descriptor)?;
+        let fd = engine.commons.open(nameless, PathBuf::new(), options, inbox, 0, descriptor)?;
         engine.end_if_late(fd);
         Ok(fd)
     }

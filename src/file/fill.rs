@@ -167,6 +167,10 @@ impl Control {
         }
         self.fill.ended = true;
         slot.read.stop_ahead();
+        // Of a file that has failed before nobody else tells the reader.
+        if self.poisoned && slot.read.take_want() {
+            commons.raise(slot, Readiness::READABLE.bits());
+        }
     }
 }
 

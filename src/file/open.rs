@@ -60,13 +60,14 @@ pub(crate) struct Setup {
 pub(super) const DEFAULT_OPEN: (u32, i32) = (0o666, 0);
 
 impl Commons {
-    /// `ef_open`: claims the lowest free slot and leaves the request.
+    /// `ef_open`: claims the lowest free slot and leaves the request. What is `awaited` is for a task, and not for the inbox.
     pub(crate) fn open(
         &self,
         name: Name,
         path: PathBuf,
         options: &OpenOptions,
         inbox: u32,
+        awaited: u32,
         adopted: Option<OwnedFd>,
     ) -> Result<Fd> {
         options.check().map_err(|error| error.with_path(&path))?;
@@ -90,7 +91,7 @@ impl Commons {
         let interval = options.flush_interval.unwrap_or(self.limits.flush_interval);
         let limit = options.memory_limit.unwrap_or(self.limits.file_memory);
         let generation = slot.state.load().generation();
-        self.begin_life(slot, Life { generation, token: options.token, op: false, inbox });
+        self.begin_life(slot, Life { generation, token: options.token, op: false, inbox, awaited });
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         let eager = options.durability == Durability::EveryWrite;
         let sooner = slot.armed.is_set() && (eager || interval_ns < slot.write.interval_ns());
@@ -120,7 +121,7 @@ impl Commons {
         let slot = self.claim()?;
         let work = work.take()?;
         let generation = slot.state.load().generation();
-        self.begin_life(slot, Life { generation, token, op: true, inbox });
+        self.begin_life(slot, Life { generation, token, op: true, inbox, awaited: 0 });
         slot.put_request(Box::new(Request::Op(work)));
         slot.state.begin(Phase::Op, 0);
         self.post(slot, mail::OPEN);
@@ -205,13 +206,14 @@ struct Life {
     token: u64,
     op: bool,
     inbox: u32,
+    awaited: u32,
 }
 
 impl Commons {
     /// Sets up what both a file and an op begin with; the slot is the claimer's alone.
     fn begin_life(&self, slot: &Slot, life: Life) {
-        let Life { generation, token, op, inbox } = life;
-        let rebound = slot.pending.begin(generation, op, inbox);
+        let Life { generation, token, op, inbox, awaited } = life;
+        let rebound = slot.pending.begin(generation, op, inbox, awaited);
         self.settle_rebound(rebound);
         // PAGE stays: the slot may still stand in the queue for pages from its last life.
         slot.want.take(want::WRITE | want::TURN | want::LEND | want::READ | want::FILL | want::SHUT);

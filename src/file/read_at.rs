@@ -312,12 +312,12 @@ impl Control {
         }
     }
 
-    /// The job panicked: its page may have been written to, which harms nobody.
+    /// The job panicked: its page may have been written to, which harms nobody. Who comes for the bytes asks anew.
     pub(super) fn fetch_panicked(index: u8, slot: &Slot, commons: &Commons) {
         let Some(places) = slot.places() else { return };
         let index = usize::from(index);
         commons.drop_window_page(places.page(index));
-        let fetched = Fetched { page: std::ptr::null_mut(), len: 0, errno: EIO };
+        let fetched = Fetched { page: std::ptr::null_mut(), len: 0, errno: EAGAIN };
         if places.done(index, fetched) {
             commons.raise(slot, Readiness::READABLE.bits());
         }
@@ -326,4 +326,3 @@ impl Control {
 
 /// "Not in memory".
 const EAGAIN: i32 = 11;
-const EIO: i32 = 5;

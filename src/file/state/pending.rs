@@ -169,15 +169,17 @@ impl Pending {
         Self(AtomicU64::new(0))
     }
 
-    /// A new life begins: answers are for handles of this generation, events for this inbox. A late event of the last life
-    /// may still be in a list, so the rest of the word stays.
-    pub(crate) fn begin(&self, generation: u32, op: bool, inbox: u32) -> Rebound {
+    /// A new life begins: answers are for handles of this generation, events for this inbox, but for those that a task
+    /// awaits from the start, whose waker is yet to come. A late event of the last life may still be in a list, so the rest of
+    /// the word stays.
+    pub(crate) fn begin(&self, generation: u32, op: bool, inbox: u32, awaited: u32) -> Rebound {
         // ORDER: Relaxed: a first guess, checked by the exchange.
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             let kind = if op { OP } else { 0 };
             let kept = seen & (QUEUED | BITS) & !(CLOSED | DONE);
-            let next = kept | tag_of(generation) | kind | of_inbox(inbox);
+            let awaited = u64::from(awaited) << AWAITED_SHIFT;
+            let next = kept | tag_of(generation) | kind | of_inbox(inbox) | awaited;
             // ORDER: AcqRel: ordered among the events of both lives.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if seen & QUEUED != 0 && inbox_of(seen) != inbox => {
