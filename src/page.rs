@@ -41,6 +41,9 @@ const BLOCK: u32 = if cfg!(efio_loom) { 4 } else { 256 };
 const MEDIUM: u32 = if cfg!(efio_loom) { 2 } else { 16 };
 /// Alignment of the region, in bytes: that of its blocks, and of what the processor can map in one piece.
 const REGION_ALIGNMENT: usize = 2 << 20;
+/// So many bytes behind the floor are asked for as huge pages: what a few busy files go round in. Not more: see
+/// [`Region`].
+const HUGE_BYTES: usize = 16 << 20;
 /// One part in so many of the region is the floor: a medium page per block, so that what it leaves of
 /// its last block can be cut into pages of every class but large.
 const FLOOR_SHARE: u32 = BLOCK / MEDIUM;
@@ -265,6 +268,8 @@ impl Pool {
         let blocks = Blocks::new(granules, floor).ok_or_else(refused)?;
         let limit = count * block_bytes;
         let region = Region::new(limit, REGION_ALIGNMENT).ok_or_else(refused)?;
+        let first = floor as usize * GRANULE;
+        region.prefer_huge(first, HUGE_BYTES.min(limit - first));
         let pool = Self {
             region,
             limit,

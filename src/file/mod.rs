@@ -75,35 +75,42 @@ pub(crate) struct SlotLinks {
 }
 
 /// One place of the table.
+///
+/// In the order of who touches what, by cache lines: an engine thread that takes a page in or brings one back changes none of the
+/// lines that a caller looks at or changes with each call, so that those stay with its processor.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Slot {
-    pub(crate) index: u32,
+    // Looked at by callers, changed seldom.
     pub(crate) state: State,
-    pub(crate) armed: Armed,
-    pub(crate) mail: Mail,
-    pub(crate) pending: Pending,
-    pub(crate) want: Want,
-    pub(crate) links: SlotLinks,
-    pub(crate) write: WriteSide,
-    pub(crate) read: ReadSide,
+    pub(crate) token: AtomicU64,
+    request: AtomicPtr<Request>,
+    /// For reads by offset; made by the first that needs it, and kept for the next life.
+    places: AtomicPtr<Places>,
+    pub(crate) meta: MetaRequest,
     /// Syncs asked for: generation:32 | count:32.
     pub(crate) sync_asked: AtomicU64,
+    pub(crate) index: u32,
+    pub(crate) armed: Armed,
+    pub(crate) want: Want,
+    // Changed by writers; `write` ends with what engine threads change.
+    /// The first error that nothing has healed. A short lock, only taken where a file has failed or ends.
+    pub(crate) report: Mutex<Option<Box<Report>>>,
+    pub(crate) write: WriteSide,
+    pub(crate) pending: Pending,
+    pub(crate) links: SlotLinks,
     /// Bytes since the open that are in the file, and that are durable.
     pub(crate) written: AtomicU64,
     pub(crate) durable: AtomicU64,
     /// The size of the file as last seen.
     pub(crate) size: AtomicU64,
-    pub(crate) token: AtomicU64,
+    pub(crate) mail: Mail,
     /// What the platform calls the file, for a first try without waiting.
     pub(crate) handle: AtomicU32,
-    pub(crate) meta: MetaRequest,
-    request: AtomicPtr<Request>,
-    /// For reads by offset; made by the first that needs it, and kept for the next life.
-    places: AtomicPtr<Places>,
     dones: AtomicPtr<DoneNode>,
-    /// The first error that nothing has healed. A short lock, only taken where a file has failed or ends.
-    pub(crate) report: Mutex<Option<Box<Report>>>,
     pub(crate) control: UnsafeCell<Control>,
+    // What a reader changes is at the end of it.
+    pub(crate) read: ReadSide,
 }
 
 /// How a file ended, or an op was answered; and which tasks wait for it.
@@ -127,39 +134,46 @@ struct DoneNode {
     next: *mut DoneNode,
 }
 
-// A million open files are to fit.
+// A million open files are to fit, and lines are as `Slot` says.
 #[cfg(all(not(efio_loom), target_os = "linux", target_pointer_width = "64"))]
-const _: () = assert!(std::mem::size_of::<Slot>() <= 640, "a slot is at most 640 bytes");
+const _: () = {
+    use std::mem::offset_of;
+    const LINE: usize = 64;
+    assert!(std::mem::size_of::<Slot>() <= 640, "a slot is at most 640 bytes");
+    assert!(offset_of!(Slot, write) > LINE, "writers' lines are not those that callers look at");
+    assert!((offset_of!(Slot, write) + write::ENGINE_PART) % LINE == 0, "nor those of the engine");
+    assert!(offset_of!(Slot, read) + window::READER_PART >= 640 - LINE, "a reader's line is the last");
+};
 
 impl Slot {
     pub(crate) fn new(index: u32) -> Self {
         Self {
-            index,
             state: State::new(),
+            token: AtomicU64::new(0),
+            request: AtomicPtr::new(std::ptr::null_mut()),
+            places: AtomicPtr::new(std::ptr::null_mut()),
+            meta: MetaRequest::new(),
+            sync_asked: AtomicU64::new(0),
+            index,
             armed: Armed::new(),
-            mail: Mail::new(),
-            pending: Pending::new(),
             want: Want::new(),
+            report: Mutex::default(),
+            write: WriteSide::new(),
+            pending: Pending::new(),
             links: SlotLinks {
                 submission: AtomicU32::new(0),
                 ready: AtomicU32::new(0),
                 dirty: AtomicU32::new(0),
                 waiter: AtomicU32::new(0),
             },
-            write: WriteSide::new(),
-            read: ReadSide::new(),
-            sync_asked: AtomicU64::new(0),
             written: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             size: AtomicU64::new(0),
-            token: AtomicU64::new(0),
+            mail: Mail::new(),
             handle: AtomicU32::new(0),
-            meta: MetaRequest::new(),
-            request: AtomicPtr::new(std::ptr::null_mut()),
-            places: AtomicPtr::new(std::ptr::null_mut()),
             dones: AtomicPtr::new(std::ptr::null_mut()),
-            report: Mutex::default(),
             control: UnsafeCell::new(Control::default()),
+            read: ReadSide::new(),
         }
     }
 

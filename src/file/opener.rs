@@ -14,7 +14,7 @@ use super::cell::{Cell, Placement, Word};
 use super::commons::Commons;
 use super::note::GRANULE;
 use super::state::{flag, mail, want};
-use super::write::{Caller, refusal};
+use super::write::{Caller, prefetch_first, refusal};
 
 /// How often a writer looks again while another one opens the next page, which takes some 100 ns.
 const SPINS: u32 = if cfg!(efio_loom) { 1 } else { 200 };
@@ -263,6 +263,7 @@ impl Commons {
         let (deserved, page) = self.find_page(slot, len, grown);
         side.set_class(deserved);
         let page = page?;
+        prefetch_first(&page, len);
         self.keep_promise(slot);
         side.hold(&page);
         Ok(page)

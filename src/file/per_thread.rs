@@ -19,7 +19,7 @@ use super::note::{GRANULE, Sealed};
 use super::opener::{PAGES_AT_LEAST, Patience, Room, larger, smaller};
 use super::state::mail;
 use super::stripe::{Found, Stripe, Stripes};
-use super::write::{Caller, page_start, prefetch_next, refusal};
+use super::write::{Caller, page_start, prefetch_first, prefetch_next, refusal};
 use super::write_at::copy_all;
 
 impl Commons {
@@ -214,6 +214,7 @@ impl Commons {
         let least = if held == 0 { whole } else { smaller(class).bytes().max(whole) };
         let page = self.take_page(slot, class, least, limit.saturating_sub(held), held == 0);
         let page = page.ok_or(Room::PoolEmpty)?;
+        prefetch_first(&page, len);
         self.keep_promise(slot);
         let before = slot.write.hold(&page) as usize * GRANULE;
         if before > 0 && before + page.capacity() > limit {

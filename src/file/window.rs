@@ -64,32 +64,34 @@ pub(crate) struct Released {
     pub(crate) shut: bool,
 }
 
-/// See the head of this file.
+/// See the head of this file. What a reader changes with each call comes last, behind what the actor changes.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct ReadSide {
-    claim: AtomicU32,
     ring: Ring<Filled, WINDOW_PAGES>,
-    /// The epoch, and the offset at which its fills begin; the claim holder's to change.
-    epoch: AtomicU32,
+    /// The offset at which the fills of the epoch begin; the claim holder's to change.
     start: AtomicU64,
+    place: UnsafeCell<Place>,
+    claim: AtomicU32,
+    /// The claim holder's to change.
+    epoch: AtomicU32,
     /// The actor fills ahead, or has been asked to.
     ahead: AtomicU32,
     /// The actor stopped for want of room in the ring.
     paused: AtomicU32,
-    place: UnsafeCell<Place>,
 }
 
 impl ReadSide {
     pub(crate) fn new() -> Self {
         Self {
+            ring: Ring::new(),
+            start: AtomicU64::new(0),
+            place: UnsafeCell::new(Place::default()),
             // Only a file has anything to read: its life opens the claim, and its end keeps it.
             claim: AtomicU32::new(CLAIMED),
-            ring: Ring::new(),
             epoch: AtomicU32::new(0),
-            start: AtomicU64::new(0),
             ahead: AtomicU32::new(0),
             paused: AtomicU32::new(0),
-            place: UnsafeCell::new(Place::default()),
         }
     }
 
@@ -212,6 +214,10 @@ impl ReadSide {
         self.ahead.load(Ordering::Acquire) != 0
     }
 }
+
+/// Where the part that a reader changes begins.
+#[cfg(all(not(efio_loom), target_os = "linux", target_pointer_width = "64"))]
+pub(super) const READER_PART: usize = std::mem::offset_of!(ReadSide, start);
 
 /// The holder of the read claim.
 #[derive(Debug)]

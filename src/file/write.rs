@@ -35,23 +35,29 @@ use super::stripe::Stripes;
 const HELD_BITS: u32 = 30;
 const HELD: u32 = (1 << HELD_BITS) - 1;
 
-/// See the head of this file.
+/// See the head of this file. In the order of who touches what: the slot sees to it that the last two, which engine threads
+/// change with each write, are not on a cache line of what writers change with each call.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct WriteSide {
-    pub(crate) current: AtomicU32,
     pub(crate) cells: [Cell; 2],
-    /// Complete pages on their way to the actor.
-    pub(crate) sealed: IndexList,
-    /// Granules that accepted bytes hold; above them, in two bits, the class of the next page.
-    held: AtomicU32,
-    /// The most granules they may hold.
+    pub(crate) current: AtomicU32,
+    /// The most granules that accepted bytes may hold.
     pub(crate) held_limit: AtomicU32,
     pub(crate) interval_ns: AtomicU64,
     /// Accepted bytes up to and with the last step to another place: once they are written, what is not is one run.
     scattered: AtomicU64,
     /// Made when the slot first has a file whose threads have an order each, and kept for the slot's life.
     stripes: AtomicPtr<Stripes>,
+    /// Complete pages on their way to the actor.
+    pub(crate) sealed: IndexList,
+    /// Granules that accepted bytes hold; above them, in two bits, the class of the next page.
+    held: AtomicU32,
 }
+
+/// Where the part that engine threads change begins.
+#[cfg(all(not(efio_loom), target_os = "linux", target_pointer_width = "64"))]
+pub(super) const ENGINE_PART: usize = std::mem::offset_of!(WriteSide, sealed);
 
 /// Whether a call comes from the owning `File`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +69,14 @@ pub(crate) enum Caller {
 impl WriteSide {
     pub(crate) fn new() -> Self {
         Self {
-            current: AtomicU32::new(0),
             cells: [Cell::new(), Cell::new()],
-            sealed: IndexList::new(),
-            held: AtomicU32::new(0),
+            current: AtomicU32::new(0),
             held_limit: AtomicU32::new(0),
             interval_ns: AtomicU64::new(0),
             scattered: AtomicU64::new(0),
             stripes: AtomicPtr::new(std::ptr::null_mut()),
+            sealed: IndexList::new(),
+            held: AtomicU32::new(0),
         }
     }
 
@@ -132,6 +138,7 @@ impl WriteSide {
         self.interval_ns.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn current(&self) -> u32 {
         // ORDER: Acquire pairs with the Release store in `advance`: the cell of `current` says where its bytes begin.
         self.current.load(Ordering::Acquire)
@@ -278,8 +285,10 @@ impl Commons {
         if let Reserve::Granted { position, bytes: taken } =
             cell.reserve(fd.generation(), bytes.len(), self.limits.whole_write)
         {
-            self.append(slot, cell, position, &bytes[..taken as usize]);
-            return Ok(taken as usize);
+            // Where a caller's length is known as it is compiled, so is that of the copy.
+            let part = if taken as usize == bytes.len() { bytes } else { &bytes[..taken as usize] };
+            self.append(slot, cell, position, part);
+            return Ok(part.len());
         }
         match slot.write.stripes() {
             Some(stripes) => self.write_striped(slot, stripes, fd, bytes),
@@ -388,6 +397,15 @@ const PREFETCH_AHEAD: usize = 1536;
 pub(crate) fn prefetch_next(start: *mut u8, len: usize) {
     if len <= PREFETCHED {
         prefetch_for_write(start.wrapping_add(PREFETCH_AHEAD), len);
+    }
+}
+
+/// Asks for the first lines of a page that is about to take calls of `len` bytes: the calls that ask ahead for these were
+/// made in the page before.
+#[inline]
+pub(crate) fn prefetch_first(page: &Page, len: usize) {
+    if len <= PREFETCHED {
+        prefetch_for_write(page.as_ptr().as_ptr(), PREFETCH_AHEAD + len);
     }
 }
 
