@@ -21,6 +21,8 @@ mod opening;
 mod program;
 #[path = "model/random.rs"]
 mod random;
+#[path = "model/requests.rs"]
+mod requests;
 #[path = "model/stream.rs"]
 mod stream;
 #[path = "model/swap.rs"]

@@ -20,8 +20,22 @@ impl World {
         let way = self.random.below(10);
         let Some(file) = hand.file.take() else {
             let abort = way < 2;
-            let answer = if abort { self.efio.ef_abort(hand.fd) } else { self.efio.ef_close(hand.fd) };
-            let number = hand.number;
+            let (efio, fd, number) = (&self.efio, hand.fd, hand.number);
+            let written = self.random.chance(20).then(|| efio.ef_lend_write(fd, 1).ok()).flatten();
+            let read = self.random.chance(20).then(|| efio.ef_lend_read(fd).ok()).flatten();
+            let answer = if abort { efio.ef_abort(fd) } else { efio.ef_close(fd) };
+            let lent = written.is_some() || read.is_some();
+            // The end of the file comes after what is lent, and takes nothing of it.
+            for _ in 0..if lent { self.random.below(20) } else { 0 } {
+                let _ = efio.step();
+            }
+            let early = lent && !efio.ef_close_status(fd).is_err_and(|error| error.is_would_block());
+            drop(read);
+            let late = written.is_some_and(|mut lend| {
+                lend.zeroed(1);
+                lend.commit(1).is_ok()
+            });
+            ensure!(!early && !late, "the end of #{number} comes before that of a lend, or takes it");
             self.note(|| format!("close #{number}, abort {abort} -> {answer:?}"));
             ensure!(answer.is_ok(), "a close is refused: {answer:?}");
             return self.closing(at, !abort, abort);
@@ -129,6 +143,8 @@ impl World {
             self.opened(at)?;
         }
         let mut hand = self.remove_hand(at);
+        self.ended += hand.accepted;
+        self.lost = self.lost.zip(last.lost).map(|(before, lost)| before + lost);
         let Phase::Closing { publish, abort } = hand.phase else {
             return Err(format!("a file that nobody closed is closed: {:?}", last.error));
         };

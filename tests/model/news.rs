@@ -1,18 +1,40 @@
 //! News: events, each checked against what is known of its file; and queued metadata calls with their answers.
 
-use efio::{Answer, ErrorKind, Event, Events, Readiness};
+use std::task::{Context, Poll, Waker};
 
-use crate::calls::check_progress;
+use efio::{Answer, Error, ErrorKind, Event, Events, Interest, Progress, Readiness};
+
 use crate::ending::Last;
 use crate::ensure;
-use crate::tasks::Waits;
+use crate::requests::check_progress;
 use crate::world::{Asked, Check, No, OpKind, Phase, Queued, World, libc_errno};
 
+/// What an event, or a task that waited, tells of a file.
+#[derive(Clone, Debug)]
+pub struct News {
+    pub ready: Readiness,
+    pub error: Option<Error>,
+    pub progress: Progress,
+}
+
+impl News {
+    /// The error is that of this operation.
+    pub fn failed(&self, operation: efio::Operation) -> bool {
+        self.error.as_ref().is_some_and(|error| error.operation() == operation)
+    }
+}
+
+impl From<&Event> for News {
+    fn from(event: &Event) -> Self {
+        Self { ready: event.readiness(), error: event.error().cloned(), progress: event.progress() }
+    }
+}
+
 impl World {
-    /// Drains with a random capacity; true when there was something.
+    /// Drains with a random capacity; true when there was something, for tasks or for a loop.
     pub fn call_drain(&mut self) -> Result<bool, String> {
         let mut events = Events::with_capacity(self.random.pick(&[1, 1, 2, 3, 64]));
-        self.run_tasks()?;
+        let woken = self.run_tasks()?;
         // One of the inboxes, and if it has nothing the other.
         let first = self.random.below(self.inboxes.len());
         let mut count = 0;
@@ -36,7 +58,7 @@ impl World {
             });
             self.take_event(event)?;
         }
-        Ok(count > 0)
+        Ok(count > 0 || woken)
     }
 
     pub fn drain_all(&mut self) -> Check {
@@ -53,20 +75,21 @@ impl World {
         let Some(at) = self.hand_of(fd) else {
             return Err(format!("an event of {fd:?} after its last answer: {ready:?}"));
         };
-        let silent = self.hands[at].waits.as_ref().map_or(Readiness::NONE, Waits::silent);
+        let silent = self.hands[at].waits.iter().flatten();
+        let silent = silent.fold(Readiness::NONE, |all, waits| all | waits.silent());
         ensure!(
-            !ready.intersects(silent) || ready.is_closed(),
+            !ready.intersects(silent) || ready.is_closed() && !silent.is_closed(),
             "an event has {ready:?}, which a task waits for"
         );
         ensure!(event.token() == self.hands[at].number, "an event has the token {}", event.token());
         if ready.is_closed() {
+            let of_open = |error: &Error| error.operation() == efio::Operation::Open;
             let last = Last {
                 error: event.error().cloned(),
                 lost: Some(event.bytes_lost()),
                 progress: event.progress(),
-                unopened: ready.is_opened() && ready.is_error() && self.hands[at].phase == Phase::Opening
-                    || ready.is_opened()
-                        && event.error().is_some_and(|e| e.operation() == efio::Operation::Open),
+                unopened: self.hands[at].stream == usize::MAX && event.error().is_some_and(of_open)
+                    || ready.is_opened() && event.error().is_some_and(of_open),
             };
             return self.ended(at, last);
         }
@@ -81,39 +104,45 @@ impl World {
                 self.hands[at].owed_write &= !ready.is_writable();
                 return Ok(());
             }
-            ensure!(ready.is_opened(), "before the open: {ready:?}");
             let failed = event.error().filter(|error| error.operation() == efio::Operation::Open);
             if let Some(error) = failed {
-                let no = No::from(error.clone());
-                let expected = self.hands[at].fails.map(No::Os) == Some(no.clone()) || self.is_allowed(&no);
-                ensure!(expected, "an open failed: {no:?}");
-                // Its owner ends it; one that was given up in the meantime ends by itself.
-                if self.hands[at].file.take().is_some() {
-                    self.hands[at].phase = Phase::Closing { publish: false, abort: true };
-                }
-                return Ok(());
+                return self.heard_no_open(at, error.clone());
             }
+            ensure!(ready.is_opened(), "before the open: {ready:?}");
             self.opened(at)?;
         }
-        self.take_readiness(at, event)
+        self.take_readiness(at, &News::from(event))
     }
 
-    fn take_readiness(&mut self, at: usize, event: &Event) -> Check {
-        let ready = event.readiness();
-        let stalled = event.readiness().contains(Readiness::STALLED);
-        let error = event.error().cloned().map(No::from);
+    /// The open failed, and whoever waits for that hears of it.
+    pub fn heard_no_open(&mut self, at: usize, error: Error) -> Check {
+        let no = No::from(error);
+        let expected = self.hands[at].fails.map(No::Os) == Some(no.clone()) || self.is_allowed(&no);
+        ensure!(expected, "an open failed: {no:?}");
+        // Its owner ends it; one that was given up in the meantime ends by itself, unless it is owned anew before.
+        self.hands[at].unopened = true;
+        if self.hands[at].file.take().is_some() {
+            self.hands[at].phase = Phase::Closing { publish: false, abort: true };
+        }
+        Ok(())
+    }
+
+    pub fn take_readiness(&mut self, at: usize, news: &News) -> Check {
+        let ready = news.ready;
+        let stalled = ready.contains(Readiness::STALLED);
+        let error = news.error.clone().map(No::from);
         let hand = &mut self.hands[at];
-        check_progress(hand, event.progress())?;
+        check_progress(hand, news.progress)?;
         hand.owed_read &= !ready.is_readable();
         hand.owed_write &= !ready.is_writable();
-        let vain = event.error().is_some_and(|error| error.operation() == efio::Operation::Recover);
+        let vain = news.failed(efio::Operation::Recover);
         if let Some(no) = error.as_ref().filter(|_| !vain) {
             ensure!(self.is_allowed(no), "an event tells of {no:?}");
         }
-        if self.healed(at, event)? {
+        if self.healed(at, news)? {
             return Ok(());
         }
-        let of_request = event.error().is_some_and(|error| {
+        let of_request = news.error.as_ref().is_some_and(|error| {
             use efio::Operation::{Lock, Preallocate, Recover, Reopen, Stat, Truncate};
             matches!(error.operation(), Truncate | Preallocate | Stat | Lock | Reopen | Recover)
         });
@@ -124,7 +153,7 @@ impl World {
             ensure!(target.is_some() || hand.synced, "a sync is answered that nobody asked for");
             hand.synced = true;
             if error.is_none() {
-                let durable = event.progress().durable;
+                let durable = news.progress.durable;
                 let covers = target.is_none_or(|target| durable >= target);
                 ensure!(covers || hand.more_syncs > 0, "synced, but {durable} of {target:?} are durable");
                 let before = hand.syncs.len();
@@ -151,7 +180,7 @@ impl World {
             if resized && (of_request || error.is_some() && !stalled) {
                 let stream = &mut self.streams[hand.stream];
                 let live = self.sim.read(&self.targets[hand.target].path);
-                let written = hand.start + event.progress().written;
+                let written = hand.start + news.progress.written;
                 if hand.atomic
                     || !live.is_some_and(|live| stream.is_live(&live, written) && stream.content == live)
                 {
@@ -164,7 +193,7 @@ impl World {
         if ready.is_error() && !stalled && !of_request {
             hand.poison = hand.poison.take().or(error);
             hand.panicked |= hand.poison == Some(No::Kind(ErrorKind::Panicked));
-            let sync = event.error().is_some_and(|error| error.operation() == efio::Operation::Sync);
+            let sync = news.failed(efio::Operation::Sync);
             hand.sync_failed |= sync;
             let stream = &mut self.streams[hand.stream];
             // What was written before this file was opened may be lost with it, and is not retained.
@@ -185,10 +214,14 @@ impl World {
         let second = free[self.random.below(free.len())];
         let (from, to) = (&self.targets[first].path, &self.targets[second].path);
         let what = self.random.pick(&[OpKind::Stat, OpKind::Stat, OpKind::Unlink, OpKind::Rename]);
-        let answer = match what {
-            OpKind::Stat => self.efio.ef_stat(from),
-            OpKind::Unlink => self.efio.ef_unlink(from),
-            OpKind::Rename => self.efio.ef_rename(from, to),
+        let beneath = self.dir.as_ref().filter(|_| self.random.chance(50));
+        let answer = match (what, beneath) {
+            (OpKind::Stat, None) => self.efio.ef_stat(from),
+            (OpKind::Unlink, None) => self.efio.ef_unlink(from),
+            (OpKind::Rename, None) => self.efio.ef_rename(from, to),
+            (OpKind::Stat, Some(dir)) => self.efio.ef_stat_at(dir, within(from)),
+            (OpKind::Unlink, Some(dir)) => self.efio.ef_unlink_at(dir, within(from)),
+            (OpKind::Rename, Some(dir)) => self.efio.ef_rename_at(dir, within(from), dir, within(to)),
         };
         self.note(|| format!("queue {what:?} {from} {to} -> {answer:?}"));
         match answer {
@@ -213,6 +246,22 @@ impl World {
             return Ok(());
         }
         let at = self.random.below(self.queued.len());
+        if self.random.chance(50) {
+            let fd = self.queued[at].op.fd();
+            let told = self.efio.poll_ready(fd, Interest::DONE, &mut Context::from_waker(Waker::noop()));
+            self.note(|| format!("task of {fd:?} -> {told:?}"));
+            match told {
+                // What a task was told, no event brings: the answer is there.
+                Poll::Ready(answer) => {
+                    ensure!(answer.as_ref().is_ok_and(|ready| ready.is_done()), "a task gets {answer:?}");
+                    let count = self.queued.len();
+                    self.take_answer(at)?;
+                    ensure!(self.queued.len() < count, "a call is done and has no answer");
+                    return Ok(());
+                }
+                Poll::Pending => self.efio.forget_ready(fd, Interest::DONE),
+            }
+        }
         self.take_answer(at)
     }
 
@@ -269,4 +318,9 @@ impl World {
             to.now = Some(stream);
         }
     }
+}
+
+/// The part of a path behind the folder that all names lie in.
+pub fn within(path: &str) -> &str {
+    path.trim_start_matches("/d/")
 }

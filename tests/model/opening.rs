@@ -3,11 +3,22 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use efio::{CacheMode, Durability, ErrorKind, OnFull, OpenOptions, Progress};
+use efio::{CacheMode, Durability, ErrorKind, Fd, OnFull, OpenOptions, Progress};
 
 use crate::ensure;
+use crate::news::within;
 use crate::stream::{Act, Stream};
 use crate::world::{Check, Flavour, Hand, No, Phase, World, libc_errno};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Path,
+    /// Beneath the folder of all names.
+    Beneath,
+    /// It was opened elsewhere.
+    Adopt,
+}
 
 impl World {
     pub fn call_open(&mut self) -> Check {
@@ -25,13 +36,20 @@ impl World {
         if self.random.chance(40) {
             options = options.inbox(&self.inboxes[1]);
         }
-        let mut answer = self.efio.ef_open(&path, &options);
+        let plain = !hand.creates && !hand.truncate && !hand.atomic && !folder && sensible;
+        let way = match self.random.below(10) {
+            0..=2 if plain && self.targets[target].now.is_some() => Way::Adopt,
+            // A job that panics may leave the folder open.
+            3..=4 if !folder && self.flavour != Flavour::Hang => Way::Beneath,
+            _ => Way::Path,
+        };
+        let mut answer = self.open_by(way, &path, &options)?;
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::TableFull) {
             // Files whose last answer was taken keep their place until the drain has met them.
             self.drain_all()?;
-            answer = self.efio.ef_open(&path, &options);
+            answer = self.open_by(way, &path, &options)?;
         }
-        self.note(|| format!("open {path} {:?} -> {answer:?}", shape(&hand)));
+        self.note(|| format!("open {path} by {way:?} {:?} -> {answer:?}", shape(&hand)));
         match answer {
             Ok(fd) => {
                 ensure!(sensible, "options without sense were taken");
@@ -66,6 +84,17 @@ impl World {
         self.targets[target].busy = true;
         self.hands.push(hand);
         Ok(())
+    }
+
+    fn open_by(&self, way: Way, path: &str, options: &OpenOptions) -> Result<efio::Result<Fd>, String> {
+        Ok(match (way, &self.dir) {
+            (Way::Adopt, _) => {
+                let opened = self.sim.descriptor(path, options).map_err(|error| error.to_string())?;
+                self.efio.ef_adopt(opened, options)
+            }
+            (Way::Beneath, Some(dir)) => self.efio.ef_open_at(dir, within(path), options),
+            _ => self.efio.ef_open(path, options),
+        })
     }
 
     fn choose_hand(&mut self, target: usize) -> Hand {
@@ -123,7 +152,6 @@ impl World {
         }
         let number = self.numbers;
         Hand {
-            waits: None,
             read,
             write: write || append,
             append,
@@ -276,7 +304,8 @@ thread_local! {
 /// A hand that has done nothing yet.
 fn unopened(number: u64, target: usize, options: OpenOptions) -> Hand {
     Hand {
-        waits: None,
+        waits: [None, None],
+        unopened: false,
         number,
         fd: PLACEHOLDER.with(|fd| *fd),
         file: None,

@@ -72,7 +72,8 @@ impl World {
             return self.call_recover(at);
         }
         if matches!(self.hands[at].phase, Phase::Closing { .. }) {
-            return match self.random.below(4) {
+            return match self.random.below(6) {
+                4 => self.call_task(at),
                 0 => self.call_close_status(at),
                 1 => self.call_open_status(at),
                 2 => self.call_close_immediate(at),
@@ -289,12 +290,30 @@ impl World {
             self.drain_all()?;
         }
         self.check_live()?;
+        self.check_counts()?;
+        self.dir = None;
         let hidden = self.sim.live().keys().any(|path| path.windows(6).any(|part| part == b".efio-"));
         ensure!(!hidden || self.flavour == Flavour::Faults, "a hidden name is left");
         ensure!(self.sim.open_handles() == 0, "{} handles are left open", self.sim.open_handles());
         if self.random.chance(4) {
             self.check_memory()?;
         }
+        Ok(())
+    }
+
+    /// Every byte that was accepted is in a file, or was told to be lost.
+    fn check_counts(&self) -> Check {
+        let stats = self.efio.stats();
+        let open = (stats.files_open, stats.calls_queued);
+        ensure!(open == (0, 0), "{open:?} files and calls are counted after the end");
+        ensure!(stats.bytes_accepted == self.ended, "{} accepted, counted {stats:?}", self.ended);
+        ensure!(
+            stats.bytes_written + stats.bytes_lost == stats.bytes_accepted
+                && stats.bytes_durable <= stats.bytes_written,
+            "the counts do not add up: {stats:?}"
+        );
+        let lost = self.lost.unwrap_or(stats.bytes_lost);
+        ensure!(lost == stats.bytes_lost, "{lost} were told to be lost, counted {stats:?}");
         Ok(())
     }
 

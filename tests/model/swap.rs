@@ -1,8 +1,9 @@
 //! Swap: another opening behind a handle, locks, and the recovery of files whose sync failed.
 
-use efio::{ErrorKind, Event, LockKind, Readiness};
+use efio::{ErrorKind, LockKind, Readiness};
 
 use crate::ensure;
+use crate::news::News;
 use crate::world::{Asked, Check, No, Phase, World};
 
 impl World {
@@ -88,18 +89,18 @@ impl World {
     }
 
     /// Whether this event says that the file is healed: then what was written is durable, and the errors before are over.
-    pub fn healed(&mut self, at: usize, event: &Event) -> Result<bool, String> {
-        let ready = event.readiness();
+    pub fn healed(&mut self, at: usize, news: &News) -> Result<bool, String> {
+        let ready = news.ready;
         let hand = &mut self.hands[at];
         if hand.asked != Some(Asked::Recover) || !ready.contains(Readiness::DONE | Readiness::RESUMED) {
             return Ok(false);
         }
         hand.asked = None;
-        let again = event.error().is_some_and(|error| error.operation() != efio::Operation::Recover);
+        let again = news.error.is_some() && !news.failed(efio::Operation::Recover);
         if again && !ready.contains(Readiness::STALLED) {
             // It has failed anew since; the error is that.
-            hand.poison = event.error().cloned().map(No::from);
-            hand.sync_failed = event.error().is_some_and(|e| e.operation() == efio::Operation::Sync);
+            hand.poison = news.error.clone().map(No::from);
+            hand.sync_failed = news.failed(efio::Operation::Sync);
             self.streams[hand.stream].tainted |= hand.sync_failed;
             hand.syncs.clear();
             return Ok(true);

@@ -123,8 +123,10 @@ pub struct Hand {
     pub panicked: bool,
     pub stalled: bool,
     pub last: Progress,
-    /// The task that waits for it, if one does.
-    pub waits: Option<crate::tasks::Waits>,
+    /// The tasks that wait for it: one for reading and writing, one for answers.
+    pub waits: [Option<crate::tasks::Waits>; 2],
+    /// Its user has heard that the open failed.
+    pub unopened: bool,
 }
 
 /// One name on the disk.
@@ -163,6 +165,8 @@ pub struct World {
     pub random: Random,
     pub sim: Sim,
     pub efio: Efio,
+    /// The folder of all names, until the end.
+    pub dir: Option<efio::Dir>,
     /// The module's own, and a further one.
     pub inboxes: Vec<efio::Inbox>,
     pub memory: usize,
@@ -181,6 +185,9 @@ pub struct World {
     pub ill: bool,
     pub crashed: bool,
     pub lossy: bool,
+    /// Bytes of files that have ended: accepted, and told to be lost; `None` once some answer did not say.
+    pub ended: u64,
+    pub lost: Option<u64>,
     pub numbers: u64,
     pub trace: Option<std::sync::Arc<std::sync::Mutex<Vec<String>>>>,
 }
@@ -238,6 +245,7 @@ impl World {
             random,
             sim,
             inboxes: vec![efio.inbox()],
+            dir: Some(efio.dir("/d").map_err(|error| error.to_string())?),
             efio,
             memory,
             whole_write,
@@ -253,6 +261,8 @@ impl World {
             ill: false,
             crashed: false,
             lossy: false,
+            ended: 0,
+            lost: Some(0),
             numbers: 0,
             trace: None,
         };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use super::SimOptions;
 use super::calendar::Calendar;
 use super::fault::{FaultRule, Faults};
-use super::handles::Held;
+use super::handles::{Elsewhere, Held};
 use super::names::{Key, Names, ROOT};
 use super::node::{Node, NodeId};
 use super::random::Random;
@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) calendar: Calendar,
     /// Ranges that openings have locked.
     pub(super) locks: Vec<Held>,
+    /// Descriptors that were given out to be adopted.
+    pub(super) elsewhere: Vec<Elsewhere>,
     next_node: NodeId,
     handles: Vec<Option<Opening>>,
     free: BinaryHeap<Reverse<usize>>,
@@ -75,6 +77,7 @@ impl State {
             names: Names::default(),
             calendar: Calendar::default(),
             locks: Vec::new(),
+            elsewhere: Vec::new(),
             next_node: ROOT + 1,
             handles: Vec::new(),
             free: BinaryHeap::new(),
