@@ -205,6 +205,8 @@ struct Shelf {
     stack: IndexStack,
     /// At least the pages on the stack: added before a push, taken off after a pop.
     free: AtomicU32,
+    /// Pages of this shelf that there are, free or not. Only the holder of the `blocks` lock changes it.
+    all: AtomicU32,
 }
 
 /// The place of the floor among the shelves, after those of the classes.
@@ -275,7 +277,11 @@ impl Pool {
             limit,
             granules: Granules(links),
             shelves: std::array::from_fn(|_| {
-                CachePadded::new(Shelf { stack: IndexStack::new(), free: AtomicU32::new(0) })
+                CachePadded::new(Shelf {
+                    stack: IndexStack::new(),
+                    free: AtomicU32::new(0),
+                    all: AtomicU32::new(0),
+                })
             }),
             floor,
             in_use: CachePadded::new(AtomicUsize::new(0)),
@@ -412,10 +418,15 @@ impl Pool {
         (free.into_iter().sum::<u32>() + uncut) as usize
     }
 
-    /// Free pages of one class, the floor's not counted.
-    pub(crate) fn free_of(&self, class: Class) -> usize {
-        // ORDER: Relaxed; a count, pairs with those in `take_from` and `shelve`.
-        self.shelves[class as usize].free.load(Ordering::Relaxed) as usize
+    /// How many pages of each class there are, and of the floor; and how many of them are free.
+    pub(crate) fn counts(&self) -> [(u32, u32); FLOOR_SHELF + 1] {
+        std::array::from_fn(|place| {
+            let Shelf { free, all, .. } = &*self.shelves[place];
+            // ORDER: Relaxed; a count, pairs with those in `take_from` and `shelve`. Before the other, which grows first.
+            let free = free.load(Ordering::Relaxed);
+            // ORDER: Relaxed; a count, pairs with those in `cut`, `cut_floor` and `gather_from`.
+            (all.load(Ordering::Relaxed), free)
+        })
     }
 
     /// Bytes that belong to no class yet, or no longer.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::efio::Efio;
 use crate::job::Kind;
 use crate::news::News;
-use crate::page::Class;
 use crate::sync::fence;
 
 /// What a module is and found at run time: [`Efio::info`].
@@ -115,13 +114,29 @@ pub struct Stats {
     pub page_bytes_writing: u64,
     /// Pages that hold what was read ahead.
     pub pages_reading: u64,
+    /// Pages of 4 KiB that there are now, free or taken: memory goes from one size to another as it is needed.
+    pub pages_small: u64,
+    /// Pages of 64 KiB.
+    pub pages_medium: u64,
+    /// Pages of 1 MiB.
+    pub pages_large: u64,
+    /// Pages of the reserve, of 4 KiB, for files that hold none.
+    pub pages_reserve: u64,
+    /// Pages of 4 KiB that are taken.
+    pub pages_used_small: u64,
+    /// Pages of 64 KiB that are taken.
+    pub pages_used_medium: u64,
+    /// Pages of 1 MiB that are taken.
+    pub pages_used_large: u64,
+    /// Pages of the reserve that are taken.
+    pub pages_used_reserve: u64,
     /// Free pages of 4 KiB.
     pub pages_free_small: u64,
     /// Free pages of 64 KiB.
     pub pages_free_medium: u64,
     /// Free pages of 1 MiB.
     pub pages_free_large: u64,
-    /// Free pages of the reserve, of 4 KiB, for files that hold none.
+    /// Free pages of the reserve.
     pub pages_free_reserve: u64,
     /// Bytes that were not cut into pages yet.
     pub page_bytes_uncut: u64,
@@ -168,6 +183,14 @@ impl Stats {
             ("page_bytes_used", Gauge, self.page_bytes_used),
             ("page_bytes_writing", Gauge, self.page_bytes_writing),
             ("pages_reading", Gauge, self.pages_reading),
+            ("pages_small", Gauge, self.pages_small),
+            ("pages_medium", Gauge, self.pages_medium),
+            ("pages_large", Gauge, self.pages_large),
+            ("pages_reserve", Gauge, self.pages_reserve),
+            ("pages_used_small", Gauge, self.pages_used_small),
+            ("pages_used_medium", Gauge, self.pages_used_medium),
+            ("pages_used_large", Gauge, self.pages_used_large),
+            ("pages_used_reserve", Gauge, self.pages_used_reserve),
             ("pages_free_small", Gauge, self.pages_free_small),
             ("pages_free_medium", Gauge, self.pages_free_medium),
             ("pages_free_large", Gauge, self.pages_free_large),
@@ -232,6 +255,10 @@ impl Efio {
             [&totals.accepted, &totals.written, &totals.durable, &totals.lost].map(|total| total.get());
         let census = commons.census();
         let jobs = |kind| totals.job(kind).get();
+        let pages = pool.counts();
+        let all = pages.map(|(all, _)| u64::from(all));
+        let free = pages.map(|(_, free)| u64::from(free));
+        let used = pages.map(|(all, free)| u64::from(all.saturating_sub(free)));
         Stats {
             files_open: census.files,
             files_stalled: census.stalled,
@@ -259,10 +286,18 @@ impl Efio {
             page_bytes_used: pool.bytes_in_use() as u64,
             page_bytes_writing: census.writing,
             pages_reading: census.reading,
-            pages_free_small: pool.free_of(Class::Small) as u64,
-            pages_free_medium: pool.free_of(Class::Medium) as u64,
-            pages_free_large: pool.free_of(Class::Large) as u64,
-            pages_free_reserve: pool.floor_free() as u64,
+            pages_small: all[0],
+            pages_medium: all[1],
+            pages_large: all[2],
+            pages_reserve: all[3],
+            pages_used_small: used[0],
+            pages_used_medium: used[1],
+            pages_used_large: used[2],
+            pages_used_reserve: used[3],
+            pages_free_small: free[0],
+            pages_free_medium: free[1],
+            pages_free_large: free[2],
+            pages_free_reserve: free[3],
             page_bytes_uncut: pool.bytes_uncut() as u64,
         }
     }

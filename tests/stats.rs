@@ -24,6 +24,15 @@ fn a_module_counts_what_it_does_while_files_are_open_and_after() {
         + start.pages_free_large * (1 << 20)
         + start.page_bytes_uncut;
     assert_eq!(free + 8 * (1 << 20) / 16, 8 << 20, "all but the reserve is free or uncut");
+    let all = |stats: &Stats| [stats.pages_small, stats.pages_medium, stats.pages_large, stats.pages_reserve];
+    let used = |stats: &Stats| {
+        [stats.pages_used_small, stats.pages_used_medium, stats.pages_used_large, stats.pages_used_reserve]
+    };
+    let bytes = |pages: [u64; 4]| {
+        pages.iter().zip([4096, 65_536, 1 << 20, 4096]).map(|(n, size)| n * size).sum::<u64>()
+    };
+    assert_eq!((used(&start), start.pages_reserve), ([0; 4], 8 * (1 << 20) / 16 / 4096));
+    assert_eq!(bytes(all(&start)) + start.page_bytes_uncut, 8 << 20, "each page is of one size");
 
     let options = OpenOptions::new().write(true).create(true).durability(Durability::OnClose);
     let fd = efio.ef_open(folder.path().join("a"), &options).unwrap();
@@ -32,6 +41,11 @@ fn a_module_counts_what_it_does_while_files_are_open_and_after() {
     let held = efio.stats();
     assert_eq!((held.files_open, held.files_opened, held.bytes_accepted), (1, 1, 10_000));
     assert!(held.page_bytes_writing >= 10_000 && held.page_bytes_used >= held.page_bytes_writing, "{held}");
+    assert!(bytes(used(&held)) == held.page_bytes_used && used(&held) == [0, 1, 0, 0], "{held}");
+    let left: Vec<u64> = all(&held).iter().zip(used(&held)).map(|(all, used)| all - used).collect();
+    let free =
+        [held.pages_free_small, held.pages_free_medium, held.pages_free_large, held.pages_free_reserve];
+    assert_eq!(left, free);
     let op = efio.ef_queue(&PathCall::stat(folder.path())).unwrap();
     assert_eq!(efio.stats().calls_queued, 1);
     until(&efio, || efio.take(op).is_ok());

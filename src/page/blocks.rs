@@ -108,8 +108,11 @@ impl Pool {
             if !span.touched {
                 self.touch(span.first, span.granules);
             }
+            let pages = span.granules / class.granules();
+            // ORDER: Relaxed; a count, under the lock; pairs with the load in `counts`.
+            self.shelves[place].all.fetch_add(pages, Ordering::Relaxed);
             // Backwards, so that pages are taken in the order of their addresses.
-            for page in (0..span.granules / class.granules()).rev() {
+            for page in (0..pages).rev() {
                 self.shelve(place, span.first + page * class.granules());
             }
             added = true;
@@ -124,6 +127,8 @@ impl Pool {
         let first = blocks.floor_next;
         let granules = (blocks.floor - first).min(BLOCK.max(FLOOR_LOW_WATER));
         self.touch(first, granules);
+        // ORDER: Relaxed; a count, under the lock; pairs with the load in `counts`.
+        self.shelves[FLOOR_SHELF].all.fetch_add(granules, Ordering::Relaxed);
         for index in (first..first + granules).rev() {
             self.shelve(FLOOR_SHELF, index);
         }
@@ -158,7 +163,7 @@ impl Pool {
             return 0;
         }
         let Granules(links) = &self.granules;
-        let Shelf { stack, free } = &*self.shelves[donor as usize];
+        let Shelf { stack, free, all } = &*self.shelves[donor as usize];
         blocks.counts.fill(0);
         let mut chosen = 0;
         // First pass: count per block, and turn the chain round to keep its order in the second.
@@ -172,6 +177,8 @@ impl Pool {
             if complete && chosen < wanted && whole.granules >= class.granules() {
                 *count = CHOSEN;
                 chosen += 1;
+                // ORDER: Relaxed; a count, under the lock; pairs with the load in `counts`.
+                all.fetch_sub(whole.granules / donor.granules(), Ordering::Relaxed);
                 blocks.spare.push(whole);
             }
             // ORDER: Relaxed; the page is this thread's, which alone reads the link below.

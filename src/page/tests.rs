@@ -96,7 +96,13 @@ fn free_blocks_of_one_class_serve_another_that_failed() {
             let pages = drain(&pool, class);
             let bytes: usize = pages.iter().map(Page::capacity).sum();
             assert_eq!(bytes, whole / class.bytes() * class.bytes(), "{limit} MiB {class:?}");
+            let (all, free) = pool.counts()[class as usize];
+            assert_eq!((all as usize, free), (pages.len(), 0), "all of them are taken");
             put_all(&pool, pages);
+            let counts = &pool.counts()[..FLOOR_SHELF];
+            assert!(counts.iter().all(|(all, free)| all == free), "all of them are free: {counts:?}");
+            let counted = Class::ALL.map(|class| counts[class as usize].0 as usize * class.bytes());
+            assert_eq!(counted.iter().sum::<usize>() + pool.bytes_uncut(), whole, "none is counted twice");
         }
     }
 }

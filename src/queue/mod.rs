@@ -128,6 +128,19 @@ impl Links for [AtomicU32] {
     }
 }
 
+/// Repeats `drop_next`, which drops a value or says that none is left. Where a drop panics the rest is dropped first, as in
+/// the collections of std; a second panic meanwhile ends the process.
+fn drop_all(drop_next: impl FnMut() -> bool) {
+    struct Rest<F: FnMut() -> bool>(F);
+    impl<F: FnMut() -> bool> Drop for Rest<F> {
+        fn drop(&mut self) {
+            while (self.0)() {}
+        }
+    }
+    let mut rest = Rest(drop_next);
+    while (rest.0)() {}
+}
+
 /// The word for "no index"; an index is kept as itself plus one, so that zeroed memory is empty.
 const NONE: u32 = 0;
 

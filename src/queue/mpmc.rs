@@ -358,7 +358,7 @@ impl Wait {
 impl<T> Drop for Mpmc<T> {
     fn drop(&mut self) {
         if std::mem::needs_drop::<T>() {
-            while self.pop_at_once().is_some() {}
+            super::drop_all(|| self.pop_at_once().is_some());
         }
     }
 }

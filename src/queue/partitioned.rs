@@ -186,7 +186,7 @@ impl<T> Tickets<T> {
 
 impl<T> Drop for Tickets<T> {
     fn drop(&mut self) {
-        while self.pop().is_some() {}
+        super::drop_all(|| self.pop().is_some());
     }
 }
 

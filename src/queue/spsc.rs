@@ -261,7 +261,7 @@ impl<T, const N: usize> Default for Ring<T, N> {
 impl<T, const N: usize> Drop for Ring<T, N> {
     fn drop(&mut self) {
         // SAFETY: `&mut self`: nobody else is producer or consumer, and no pointer is in use.
-        while unsafe { self.pop() }.is_some() {}
+        super::drop_all(|| unsafe { self.pop() }.is_some());
     }
 }
 

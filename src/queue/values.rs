@@ -202,17 +202,26 @@ impl<T> Default for Stack<T> {
     }
 }
 
-impl<T> Drop for Stack<T> {
+/// Frees the cells of a stack, whose values are gone.
+struct Cells<'a, T>(&'a Stack<T>);
+
+impl<T> Drop for Cells<'_, T> {
     fn drop(&mut self) {
-        while self.pop().is_some() {}
-        for (segment, cells) in self.segments.iter().enumerate() {
-            // ORDER: Relaxed; `&mut self` is ordered after every use.
+        for (segment, cells) in self.0.segments.iter().enumerate() {
+            // ORDER: Relaxed; only the drop of the stack makes this, and is ordered after every use.
             let cells = cells.load(Ordering::Relaxed);
             if !cells.is_null() {
                 // SAFETY: the pointer comes from `into_raw` of a slice of that many cells, and nobody else is left.
                 drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(cells, cells_of(segment))) });
             }
         }
+    }
+}
+
+impl<T> Drop for Stack<T> {
+    fn drop(&mut self) {
+        let cells = Cells(self);
+        super::drop_all(|| cells.0.pop().is_some());
     }
 }
 

@@ -187,21 +187,34 @@ impl<T> Receiver<T> {
     }
 }
 
+/// Frees the last block of a receiver that has taken every value.
+struct LastBlock<'a, T>(&'a mut Receiver<T>);
+
+impl<T> Drop for LastBlock<'_, T> {
+    fn drop(&mut self) {
+        let Self(receiver) = self;
+        if receiver.place == PLACES {
+            // The sender that claimed the last place installs the next block before its mark, which was seen.
+            receiver.leave();
+        }
+        // SAFETY: every claim was marked and read, and there will be no other: nobody touches the block any more. The
+        // receiver makes this in its own drop, and does not look at the block again.
+        drop(unsafe { Box::from_raw(receiver.block.as_ptr()) });
+    }
+}
+
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.close();
+        let last = LastBlock(self);
         // A push that was claimed before the close is marked soon; its value must be dropped here.
-        while !self.is_over() {
-            if self.take().is_none() {
+        crate::queue::drop_all(|| {
+            let is_over = last.0.is_over();
+            if !is_over && last.0.take().is_none() {
                 thread::yield_now();
             }
-        }
-        if self.place == PLACES {
-            // The sender that claimed the last place installs the next block before its mark, which was seen.
-            self.leave();
-        }
-        // SAFETY: every claim was marked and read, and there will be no other: nobody touches the block any more.
-        drop(unsafe { Box::from_raw(self.block.as_ptr()) });
+            !is_over
+        });
     }
 }
 

@@ -95,12 +95,10 @@ impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // ORDER: Relaxed, both; whoever drops this last is ordered after both halves by the count of their `Arc`.
         let (head, tail) = (self.head.load(Ordering::Relaxed), self.tail.count.load(Ordering::Relaxed));
-        let mut count = head;
-        while count != tail {
-            // SAFETY: a place from head to tail holds a value, and nobody else is left to take it.
-            self.place(count).with_mut(|place| unsafe { (*place).assume_init_drop() });
-            count = count.wrapping_add(1);
-        }
+        let mut full = (0..tail.wrapping_sub(head)).map(|at| self.place(head.wrapping_add(at)));
+        // SAFETY: a place from head to tail holds a value, and nobody else is left to take it.
+        let drop_one = |place: &Place<T>| place.with_mut(|place| unsafe { (*place).assume_init_drop() });
+        super::super::drop_all(|| full.next().map(drop_one).is_some());
     }
 }
 
