@@ -1,10 +1,11 @@
 //! efio-bench: efio beside its peers, every figure a ratio of one interleaved run.
 //!
-//! `efio-bench w1 … w6 | files | idle | lend | serve` prints the rows of one workload, `table` all of them and the README's table;
+//! `efio-bench w1 … w6 | classes | files | idle | lend | serve` prints the rows of one workload, `table` all of them and the README's table;
 //! `--quick` takes fewer rounds and less data. Files lie in the folder that `EFIO_BENCH_DIR` names (about 3 GB), which
 //! is emptied afterwards. `serve` runs the `efio` beside this program, or the one that `EFIO_BENCH_EFIO` names. On a machine that has other work, `chrt -r 2 efio-bench …` keeps that out of the ticks and waits.
 
 mod board;
+mod classes;
 mod files;
 mod histogram;
 mod idle;
@@ -54,6 +55,7 @@ const WORKLOADS: &[Workload] = &[
     ("w4", w4::run),
     ("w5", w5::run),
     ("w6", w6::run),
+    ("classes", classes::run),
     ("files", files::run),
     ("idle", idle::run),
     ("lend", lend::run),
