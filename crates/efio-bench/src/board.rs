@@ -100,6 +100,18 @@ impl Board {
         }
     }
 
+    /// The same as a table of the README's.
+    pub fn print_markdown(&self) {
+        print!("\n{}\n\n| |", self.title);
+        self.measures.iter().for_each(|measure| print!(" {} |", measure.name));
+        println!("\n| --- |{}", " --- |".repeat(self.measures.len()));
+        for (peer, _) in &self.peers {
+            print!("| {peer} |");
+            self.measures.iter().for_each(|measure| print!(" {} |", figure(self.get(peer, measure.name))));
+            println!();
+        }
+    }
+
     /// efio's figure over a peer's is to be at most `most`.
     pub fn at_most(&self, work: &str, measure: &str, efio: &str, peer: &str, most: f64) -> Verdict {
         let (mine, theirs) = (self.get(efio, measure), self.get(peer, measure));

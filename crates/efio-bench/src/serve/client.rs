@@ -82,31 +82,70 @@ fn accept(head: &str) -> Outcome<()> {
     if head.starts_with("HTTP/1.1 2") { Ok(()) } else { Err(format!("answered: {head}").into()) }
 }
 
-/// HEAD of a small file, one a millisecond, until it is `over`: how long each took, in nanoseconds.
-pub fn small_requests(address: SocketAddr, over: &AtomicBool) -> Outcome<Histogram> {
+/// Uploads on each of `clients` connections, `each` bytes at a time, again and again until `time` is over; gives the bytes
+/// and the seconds until the last answer.
+pub fn keep_uploading(address: SocketAddr, clients: usize, each: u64, time: Duration) -> Outcome<(u64, f64)> {
+    let begin = Instant::now();
+    let upload = |number| -> Outcome<u64> {
+        crate::process::give_way();
+        let mut bytes = 0;
+        while begin.elapsed() < time {
+            one(Transfer::Upload, address, number, each)?;
+            bytes += each;
+        }
+        Ok(bytes)
+    };
+    let bytes = thread::scope(|scope| {
+        let upload = &upload;
+        let running: Vec<_> = (0..clients).map(|number| scope.spawn(move || upload(number))).collect();
+        running
+            .into_iter()
+            .try_fold(0, |sum, client| Outcome::Ok(sum + client.join().map_err(|_| "a client panicked")??))
+    })?;
+    Ok((bytes, begin.elapsed().as_secs_f64()))
+}
+
+/// Requests that come first and are not counted.
+const WARM_UP: usize = 100;
+
+/// HEAD of `target`, one a millisecond, until it is `over`: how long each took, in nanoseconds.
+pub fn small_requests(
+    address: SocketAddr,
+    target: &str,
+    status: &str,
+    over: &AtomicBool,
+) -> Outcome<Histogram> {
+    crate::process::go_first();
     let mut socket = TcpStream::connect(address)?;
     socket.set_nodelay(true)?;
+    let request = format!("HEAD {target} HTTP/1.1\r\nHost: bench\r\n\r\n");
     let mut taken = Histogram::default();
+    let mut count = 0;
     // ORDER: Relaxed: only says when to stop.
     while !over.load(Ordering::Relaxed) {
         let begin = Instant::now();
-        socket.write_all(b"HEAD /small HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+        socket.write_all(request.as_bytes())?;
         let (head, _) = answer(&mut socket)?;
-        accept(&head)?;
-        taken.add(begin.elapsed().as_nanos() as u64);
+        if !head.starts_with(&format!("HTTP/1.1 {status}")) {
+            return Err(format!("answered: {head}").into());
+        }
+        count += 1;
+        if count > WARM_UP {
+            taken.add(begin.elapsed().as_nanos() as u64);
+        }
         thread::sleep(Duration::from_millis(1).saturating_sub(begin.elapsed()));
     }
     Ok(taken)
 }
 
-/// Another process writes 64 MiB and makes them durable, again and again, until it is `over`.
-pub fn busy_disk(path: &Path, over: &AtomicBool) -> Outcome<()> {
+/// Another process writes so many MiB and makes them durable, again and again, until it is `over`.
+pub fn busy_disk(path: &Path, mib: usize, over: &AtomicBool) -> Outcome<()> {
     // ORDER: Relaxed: as above.
     while !over.load(Ordering::Relaxed) {
         let status = Command::new("dd")
             .arg("if=/dev/zero")
             .arg(format!("of={}", path.display()))
-            .args(["bs=1M", "count=64", "conv=fsync"])
+            .args(["bs=1M", &format!("count={mib}"), "conv=fsync"])
             .stderr(Stdio::null())
             .status()?;
         if !status.success() {

@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::Outcome;
-use crate::process::Folder;
 
 /// efio's own server.
 pub const EFIO: &str = "efio serve";
@@ -19,6 +18,8 @@ pub struct Kind {
     pub name: &'static str,
     program: PathBuf,
     arguments: fn(&Path, u16) -> Outcome<Vec<String>>,
+    /// What its loop answers by itself, without a look at any file, and how.
+    pub ping: (&'static str, &'static str),
 }
 
 /// The servers that are there; for one that is missing it says so.
@@ -27,12 +28,15 @@ pub fn found() -> Vec<Kind> {
     let efio = std::env::var_os("EFIO_BENCH_EFIO").map_or_else(|| here.with_file_name("efio"), PathBuf::from);
     let nginx = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"].map(PathBuf::from);
     let nginx = nginx.into_iter().find(|path| path.exists());
-    let mut kinds = vec![Kind { name: EFIO, program: efio, arguments: efio_arguments }];
+    let ping = ("/ping", "204");
+    let mut kinds = vec![Kind { name: EFIO, program: efio, arguments: efio_arguments, ping: ("/", "404") }];
     match nginx {
-        Some(program) => kinds.push(Kind { name: "nginx, WebDAV PUT", program, arguments: nginx_arguments }),
+        Some(program) => {
+            kinds.push(Kind { name: "nginx, WebDAV PUT", program, arguments: nginx_arguments, ping })
+        }
         None => println!("skipped: serve: nginx is not installed"),
     }
-    kinds.push(Kind { name: "tokio::fs, 50 lines", program: here, arguments: tokio_arguments });
+    kinds.push(Kind { name: "tokio::fs, 50 lines", program: here, arguments: tokio_arguments, ping });
     kinds.retain(|kind| kind.program.exists());
     kinds
 }
@@ -56,7 +60,7 @@ fn nginx_arguments(folder: &Path, port: u16) -> Outcome<Vec<String>> {
         http {{
             access_log off; sendfile on; tcp_nodelay on; client_max_body_size 0; keepalive_requests 100000000;
             client_body_temp_path {at}/temp;
-            server {{ listen 127.0.0.1:{port}; root {at}/root; location / {{ dav_methods PUT; }} }}
+            server {{ listen 127.0.0.1:{port}; root {at}/root; location = /ping {{ return 204; }} location / {{ dav_methods PUT; }} }}
         }}\n"
     );
     fs::create_dir_all(folder.join("temp"))?;
@@ -75,8 +79,8 @@ pub struct Server {
 
 impl Server {
     /// Starts it, and waits until it answers.
-    pub fn start(kind: &Kind, folder: &Folder) -> Outcome<Self> {
-        let folder = folder.file("serve");
+    pub fn start(kind: &Kind, folder: &Path) -> Outcome<Self> {
+        let folder = folder.join("serve");
         fs::create_dir_all(folder.join("root"))?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let arguments = (kind.arguments)(&folder, address.port())?;

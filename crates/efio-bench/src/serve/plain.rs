@@ -44,6 +44,10 @@ async fn client(mut socket: TcpStream, root: PathBuf) -> Outcome<()> {
         input.drain(..end);
         let mut words = head.split(' ');
         let (method, name) = (words.next().unwrap_or(""), words.next().unwrap_or("/"));
+        if name == "/ping" {
+            socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
+            continue;
+        }
         let path = root.join(&name[1..]);
         if method == "PUT" {
             let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
