@@ -2,7 +2,8 @@
 //!
 //! `efio-bench w1 … w6 | classes | files | idle | lend | serve` prints the rows of one workload, `table` all of them and the README's table;
 //! `--quick` takes fewer rounds and less data. Files lie in the folder that `EFIO_BENCH_DIR` names (about 3 GB), which
-//! is emptied afterwards. `serve` runs the `efio` beside this program, or the one that `EFIO_BENCH_EFIO` names. On a machine that has other work, `chrt -r 2 efio-bench …` keeps that out of the ticks and waits.
+//! is emptied afterwards. `serve` runs the `efio` beside this program, or the one that `EFIO_BENCH_EFIO` names; as root it also mounts a disk
+//! that it slows down. On a machine that has other work, `chrt -r 2 efio-bench …` keeps that out of the ticks and waits.
 
 mod board;
 mod classes;

@@ -69,7 +69,10 @@ async fn client(mut socket: TcpStream, root: PathBuf) -> Outcome<()> {
         let mut file = File::open(&path).await?;
         let length = file.metadata().await?.len();
         socket.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes()).await?;
-        while method == "GET" {
+        loop {
+            if method != "GET" {
+                break;
+            }
             match file.read(&mut piece).await? {
                 0 => break,
                 read => socket.write_all(&piece[..read]).await?,
