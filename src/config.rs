@@ -143,6 +143,9 @@ pub enum CacheMode {
     /// pages of the file that others have in use are dropped with them. Pages that cannot be dropped (mapped, locked, or changed by
     /// others meanwhile) stay. On systems other than Linux it is as `Buffered`.
     ///
+    /// Since the disk is busy from the first bytes on, such a file holds at most 256 KiB of accepted bytes once a 128th of the module's
+    /// memory is in use: a fast writer meets `WouldBlock` earlier.
+    ///
     /// Reads go to the disk, also where a first try would have found the bytes in the cache. If the way to the disk
     /// fails, the file fails as by a failed sync ([`ErrorKind::Os`] with [`Operation::Sync`]), perhaps before anybody asked for one.
     Uncached,

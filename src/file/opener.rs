@@ -114,6 +114,10 @@ pub(super) const fn smaller(class: Class) -> Class {
     }
 }
 
+/// Of an uncached file, in bytes, once this part of the module's pages is in use.
+const UNCACHED_SHARE: usize = 256 << 10;
+const UNCACHED_PART: usize = 128;
+
 impl Commons {
     /// Tells those who were refused, for want of the file's own pages too.
     pub(crate) fn room_made(&self, slot: &Slot) {
@@ -297,7 +301,7 @@ impl Commons {
             class = Class::Medium;
         }
         let held = side.held() as usize * GRANULE;
-        let limit = side.limit_bytes();
+        let limit = self.share(slot, side.limit_bytes());
         // Near its limit a file waits, rather than go on in pages so small that each write of them is small too.
         while class.bytes() * PAGES_AT_LEAST > limit
             && class != Class::Small
@@ -317,6 +321,13 @@ impl Commons {
         };
         let page = self.take_page(slot, class, least, limit.saturating_sub(held), held == 0);
         (deserved, page.ok_or(Room::PoolEmpty))
+    }
+
+    /// The most that a file may hold now. Once many uncached files wait for the disk, which is busy from their first bytes
+    /// on, more of each in memory makes nothing faster: it only lets the bytes go cold before they are written.
+    fn share(&self, slot: &Slot, limit: usize) -> usize {
+        let many = || self.pool.bytes_in_use() > self.pool.bytes_limit() / UNCACHED_PART;
+        if slot.state.load().has(flag::UNCACHED) && many() { limit.min(UNCACHED_SHARE) } else { limit }
     }
 
     /// Moves the place where the next page begins, under the opener's right; `action` gets the old offset and gives the

@@ -110,6 +110,7 @@ int ef_set_write_limit(ef_instance *instance, uint64_t bytes);
 
 /* How bytes go to the disk. */
 #define EF_MODE_BUFFERED 0 /* through the page cache */
+#define EF_MODE_UNCACHED 1 /* the same, and what the file itself brought into it is dropped, at the latest by ef_close */
 
 struct ef_open_options {
     size_t size;             /* sizeof(struct ef_open_options) */

@@ -280,7 +280,7 @@ pub unsafe extern "C" fn ef_open_with(
         if !one_of(options.durability, 3) || !one_of(options.on_full, 1) || !one_of(options.order, 1) {
             return fail(libc::EINVAL);
         }
-        if options.io_mode != 0 {
+        if !one_of(options.io_mode, 1) {
             return fail(libc::ENOTSUP);
         }
         let choices = Choices {
@@ -290,6 +290,7 @@ pub unsafe extern "C" fn ef_open_with(
             durability: options.durability,
             retry: options.on_full == 1,
             per_thread: options.order == 1,
+            uncached: options.io_mode == 1,
             retain: options.retain != 0,
             flush_interval: options.flush_interval,
             memory_limit: options.memory_limit,

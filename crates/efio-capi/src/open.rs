@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Duration;
 
-use efio::{Durability, OnFull, OpenOptions, Order};
+use efio::{CacheMode, Durability, OnFull, OpenOptions, Order};
 
 use crate::desk::{Access, Backing, Notes, Stage};
 use crate::failure::{Answer, Failure, fail};
@@ -23,6 +23,7 @@ pub(crate) struct Choices {
     pub(crate) durability: i32,
     pub(crate) retry: bool,
     pub(crate) per_thread: bool,
+    pub(crate) uncached: bool,
     pub(crate) retain: bool,
     pub(crate) flush_interval: u64,
     pub(crate) memory_limit: u64,
@@ -92,6 +93,7 @@ pub(crate) fn options(choices: &Choices, access: Access) -> OpenOptions {
         .durability(durability)
         .on_full(if choices.retry { OnFull::Retry } else { OnFull::Fail })
         .order(if choices.per_thread { Order::PerThread } else { Order::One })
+        .cache(if choices.uncached { CacheMode::Uncached } else { CacheMode::Buffered })
         .retain_until_durable(choices.retain);
     if choices.flush_interval > 0 {
         options = options.flush_interval(Duration::from_micros(choices.flush_interval));

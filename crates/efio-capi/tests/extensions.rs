@@ -179,8 +179,11 @@ fn an_atomic_file_appears_with_its_close_and_an_aborted_one_never_does() {
     let _turn = support::turn();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    let atomic = OpenOptions { atomic: 1, durability: 2, ..options(libc::O_WRONLY | libc::O_CREAT) };
     for published in [false, true] {
+        // By either of the modes.
+        let io_mode = i32::from(published);
+        let atomic =
+            OpenOptions { atomic: 1, durability: 2, io_mode, ..options(libc::O_WRONLY | libc::O_CREAT) };
         let fd = open_with(null_mut(), &path, &atomic).unwrap();
         settle(|| errno(ef_io::ef_open_status(fd))).unwrap();
         write(fd, b"whole").unwrap();

@@ -101,6 +101,9 @@ pub struct Serve {
     /// Seconds that running requests may take to finish after SIGTERM or SIGINT
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = size::seconds)]
     pub grace: Duration,
+    /// Leave nothing of uploads in the page cache
+    #[arg(long)]
+    pub uncached: bool,
     /// Only GET and HEAD
     #[arg(long)]
     pub read_only: bool,
@@ -185,6 +188,9 @@ pub struct Cp {
     /// No progress bar
     #[arg(short, long)]
     pub quiet: bool,
+    /// Leave nothing of the files read and written in the page cache
+    #[arg(long)]
+    pub uncached: bool,
     /// Copy folders with all that is in them
     #[arg(short, long)]
     pub recursive: bool,

@@ -99,6 +99,8 @@ fn files_of_every_size_arrive_whole() {
         assert!(place.read(&format!("to/f{size}")) == noise(size as u64, size), "{size}");
     }
     assert_eq!(place.names("to").len(), sizes.len());
+    place.copies(&["--uncached", "f65537", "uncached"]);
+    assert_eq!(place.read("uncached"), place.read("f65537"));
     place.copies(&["--sync", "f65537", "renamed"]);
     assert!(place.read("renamed") == noise(65_537, 65_537));
 }

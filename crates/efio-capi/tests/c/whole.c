@@ -114,7 +114,7 @@ CASE(options_that_make_no_sense_are_einval)
     options.order = 5;
     FAILS(ef_open_with(NULL, "file", &options), EINVAL);
     options = atomic_options();
-    options.io_mode = 1;
+    options.io_mode = 2;
     FAILS(ef_open_with(NULL, "file", &options), ENOTSUP);
     EQUAL(entries(), 0);
 }

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use efio::{Dir, Durability, Efio, Error, Fd, Metadata, OnFull, OpenOptions, PathCall};
+use efio::{CacheMode, Dir, Durability, Efio, Error, Fd, Metadata, OnFull, OpenOptions, PathCall};
 
 use crate::copy::copying::Copying;
 use crate::copy::fault::{Fault, reason};
@@ -109,7 +109,7 @@ async fn transfer(copying: &Copying, item: &Item) -> Result<(), Fault> {
     let efio = &copying.efio;
     let unread = |error: Error| Fault::of(&item.from(), &error);
     let unwritten = |error: Error| Fault::of(&item.to(), &error);
-    let reading = OpenOptions::new().read(true).token(copying.current.get());
+    let reading = OpenOptions::new().read(true).cache(cache(copying)).token(copying.current.get());
     let source = match &item.named {
         Some(path) => efio.ef_open(path, &reading),
         None => efio.ef_open_at(&item.dirs.source, &item.name, &reading),
@@ -160,6 +160,10 @@ async fn open_target(
     Ok(target)
 }
 
+fn cache(copying: &Copying) -> CacheMode {
+    if copying.options.uncached { CacheMode::Uncached } else { CacheMode::Buffered }
+}
+
 fn writing(copying: &Copying, planned: &Metadata) -> OpenOptions {
     let options = &copying.options;
     // Readable by its owner until the very end, when the mode itself is set.
@@ -172,6 +176,7 @@ fn writing(copying: &Copying, planned: &Metadata) -> OpenOptions {
         .create_new(!options.force)
         .mode(mode)
         .durability(durability)
+        .cache(cache(copying))
         .on_full(OnFull::Fail)
         .token(copying.current.get())
 }

@@ -35,7 +35,7 @@ mod wire;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use efio::{Durability, Efio};
+use efio::{CacheMode, Durability, Efio};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::{Serve, StatsChoice, SyncChoice};
@@ -90,6 +90,7 @@ fn service(options: &Serve) -> Result<Service, Failure> {
         read_only: options.read_only,
         verbose: options.verbose,
         stats: false,
+        cache: if options.uncached { CacheMode::Uncached } else { CacheMode::Buffered },
         durability: match options.sync {
             SyncChoice::None => Durability::None,
             SyncChoice::Close => Durability::OnClose,

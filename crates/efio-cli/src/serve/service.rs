@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use efio::{Answer, Dir, Durability, Efio, Event, Fd, Op};
+use efio::{Answer, CacheMode, Dir, Durability, Efio, Event, Fd, Op};
 
 use crate::serve::places::Key;
 use crate::serve::respond::{self, Clock, Refusal, Response};
@@ -30,6 +30,8 @@ pub struct Settings {
     pub stats: bool,
     /// What the answer to an upload vouches for.
     pub durability: Durability,
+    /// What uploads leave in the page cache.
+    pub cache: CacheMode,
 }
 
 /// What every connection shares.

@@ -60,6 +60,7 @@ impl Upload {
         let only_new = head.if_none_match.as_deref() == Some("*");
         let options = OpenOptions::new().write(true).atomic(true).on_full(OnFull::Fail).token(key.token());
         let options = options.create(!only_new).create_new(only_new).durability(service.settings.durability);
+        let options = options.cache(service.settings.cache);
         let file =
             service.efio.ef_open_at(&service.root, path, &options).map_err(|error| Refusal::of(&error))?;
         let asked = service.efio.ef_stat_at(&service.root, path);
