@@ -65,7 +65,7 @@ impl Module {
             panic!("memory")
         };
         let Some(notes) = Notes::new(pool.base(), pool.bytes_limit()) else { panic!("memory") };
-        let calls = Calls { wake: Box::new(|| ()), lower: Box::new(|| ()) };
+        let calls = Calls { wake: Box::new(|| ()), lower: Box::new(|| ()), mark: false };
         let commons = Commons::new(limits, table, pool, notes, Inboxes::new(calls));
         let engine = Arc::new(Engine::new(commons, Platform::Os, None));
         let start_ns = engine.platform.now_ns();

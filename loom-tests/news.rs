@@ -6,7 +6,7 @@
 
 use crate::event::Readiness;
 use crate::file::state::Pending;
-use crate::news::{Call, Calls, DEFAULT_INBOX, News};
+use crate::news::{Call, Calls, Consumer, DEFAULT_INBOX, News};
 use crate::queue::{IndexList, Links, WasEmpty};
 use crate::sync::{Arc, AtomicU32, Ordering, Sleeper, WakeFlag, model, thread};
 use Ordering::{AcqRel, Relaxed};
@@ -61,12 +61,17 @@ impl Real {
         let news = News::new(Calls {
             wake: Box::new(move || _ = raised.swap(1, AcqRel)),
             lower: Box::new(move || _ = lowered.swap(0, AcqRel)),
+            mark: true,
         });
         Self { news, slots: Slots::new(), mark }
     }
 
-    fn drain_some(&self, seen: &mut [u32; SLOTS], mut room: usize) {
-        self.news.drain(&self.slots, |slot| {
+    fn drain_some(&self, seen: &mut [u32; SLOTS], room: usize) {
+        self.drain_as(Consumer::Loop, seen, room);
+    }
+
+    fn drain_as(&self, who: Consumer, seen: &mut [u32; SLOTS], mut room: usize) {
+        self.news.drain(&self.slots, who, |slot| {
             self.slots.take(slot, seen);
             room -= 1;
             room > 0
@@ -180,12 +185,12 @@ fn two_that_drain_leave_nothing_behind() {
         let called = Arc::new(AtomicU32::new(0));
         let wake = called.clone();
         let wake: Call = Box::new(move || _ = wake.fetch_add(1, AcqRel));
-        let news = News::new(Calls { wake, lower: Box::new(|| ()) });
+        let news = News::new(Calls { wake, lower: Box::new(|| ()), mark: false });
         let shared = Arc::new((news, Slots::new(), called));
         fn drain(shared: &(News, Slots, Arc<AtomicU32>)) -> u32 {
             let mut count = 0;
             if shared.2.swap(0, AcqRel) != 0 {
-                shared.0.drain(&shared.1, |_| {
+                shared.0.drain(&shared.1, Consumer::Loop, |_| {
                     count += 1;
                     true
                 });
@@ -219,7 +224,7 @@ fn a_consumer_without_a_loop_sleeps_only_while_there_is_no_news() {
         });
         let mut seen = [0; SLOTS];
         loop {
-            desk.drain(&mut seen);
+            desk.drain_as(Consumer::Sleeper, &mut seen, usize::MAX);
             if seen == [READ, READ] {
                 break;
             }
@@ -227,6 +232,40 @@ fn a_consumer_without_a_loop_sleeps_only_while_there_is_no_news() {
         }
         producer.join().unwrap();
     });
+}
+
+/// A thread that waits for a while, a producer, and a loop that drains only when it is called. A sleeper that is woken
+/// stands for the call, so it drains once more also when its time is up; or not.
+fn waits_and_goes(drains_last: bool) {
+    let desk = Arc::new(Real::new());
+    let producer = desk.clone();
+    let producer = thread::spawn(move || {
+        producer.raise(0, READ);
+        producer.raise(1, READ);
+    });
+    let mut seen = [0; SLOTS];
+    desk.drain_as(Consumer::Sleeper, &mut seen, usize::MAX);
+    // With a limit, loom ends the sleep at any time.
+    desk.news.wait(Some(std::time::Duration::from_millis(1)));
+    if drains_last {
+        desk.drain_as(Consumer::Sleeper, &mut seen, usize::MAX);
+    }
+    producer.join().unwrap();
+    while desk.is_called() {
+        desk.drain(&mut seen);
+    }
+    assert_eq!(seen, [READ, READ], "an event nobody is called for");
+}
+
+#[test]
+fn a_sleeper_that_is_woken_stands_for_the_call() {
+    model(|| waits_and_goes(true));
+}
+
+#[test]
+#[should_panic(expected = "an event nobody is called for")]
+fn twin_that_goes_without_a_last_drain() {
+    model(|| waits_and_goes(false));
 }
 
 /// A producer that wakes the sleeper always, or only when it raised the flag; and a consumer about to sleep.

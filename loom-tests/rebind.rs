@@ -9,7 +9,7 @@ use crate::event::Readiness;
 use crate::file::state::{DrainEnd, Pending, Rebound};
 use crate::inbox::Inbox;
 use crate::loom_tests::module::{Module, Seen};
-use crate::news::{Calls, News};
+use crate::news::{Calls, Consumer, News};
 use crate::queue::Links;
 use crate::sync::{Arc, AtomicU32, Ordering, fence, model, thread};
 
@@ -17,7 +17,7 @@ const EARLY: Readiness = Readiness::SYNCED;
 const LATE: Readiness = Readiness::DONE;
 
 fn calls() -> Calls {
-    Calls { wake: Box::new(|| ()), lower: Box::new(|| ()) }
+    Calls { wake: Box::new(|| ()), lower: Box::new(|| ()), mark: false }
 }
 
 #[test]
@@ -132,7 +132,7 @@ impl Small {
     fn drain(&self, inbox: u32, without: Without) -> u32 {
         let mut seen = 0;
         let news = &self.inboxes[inbox as usize];
-        news.drain(self, |slot| {
+        news.drain(self, Consumer::Loop, |slot| {
             let (bits, end) = self.pending[slot as usize].drain(inbox);
             seen |= if slot == 0 { bits } else { 0 };
             if let DrainEnd::HandOn(other) = end {

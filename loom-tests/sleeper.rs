@@ -36,6 +36,72 @@ fn a_sleeper_wakes_for_each_piece_of_work() {
     }
 }
 
+/// A sleeper that watches before it sleeps, and how it ends the watch.
+fn watch(end: fn(&AtomicU32)) {
+    const ASLEEP: u32 = 1;
+    const WATCHING: u32 = 2;
+    let shared = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let waker = shared.clone();
+    let waker = thread::spawn(move || {
+        let (state, work) = &*waker;
+        work.store(1, Release);
+        fence(SeqCst);
+        if state.load(Relaxed) != 0 {
+            state.swap(0, AcqRel);
+        }
+    });
+    let (state, work) = &*shared;
+    state.swap(ASLEEP, Relaxed);
+    fence(SeqCst);
+    let found = work.load(Acquire) == 1;
+    if !found && state.compare_exchange(ASLEEP, WATCHING, AcqRel, Acquire).is_ok() {
+        let awake = state.load(Acquire) == 0;
+        if !awake {
+            end(state);
+        }
+    }
+    waker.join().unwrap();
+    assert!(found || state.load(Acquire) == 0, "asleep beside the work");
+}
+
+#[test]
+fn a_watch_that_ends_paints_no_wake_over() {
+    model(|| watch(|state| _ = state.compare_exchange(2, 1, AcqRel, Acquire)));
+}
+
+#[test]
+#[should_panic(expected = "asleep beside the work")]
+fn twin_whose_watch_ends_by_a_store() {
+    model(|| watch(|state| state.store(1, Release)));
+}
+
+#[test]
+fn a_sleeper_that_watches_first_wakes_for_each_piece_of_work() {
+    // A lost wake would leave it asleep for ever, on which loom ends the program.
+    model(|| {
+        let shared = Arc::new((Sleeper::new(), AtomicU32::new(0)));
+        let other = shared.clone();
+        let waker = thread::spawn(move || {
+            for _ in 0..2 {
+                other.1.fetch_add(1, Release);
+                other.0.wake();
+            }
+        });
+        let (sleeper, work) = &*shared;
+        loop {
+            sleeper.prepare();
+            if work.load(Acquire) == 2 {
+                sleeper.cancel();
+                break;
+            }
+            if !sleeper.watch(std::time::Duration::from_micros(1)) {
+                assert!(sleeper.sleep(None));
+            }
+        }
+        waker.join().unwrap();
+    });
+}
+
 #[derive(Clone, Copy)]
 enum Order {
     PreparesThenLooks,

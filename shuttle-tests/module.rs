@@ -100,7 +100,7 @@ impl Module {
         let Some(notes) = Notes::new(pool.base(), pool.bytes_limit()) else { panic!("memory") };
         let loop_parker = Arc::new(Parker::new());
         let wake = loop_parker.clone();
-        let calls = Calls { wake: Box::new(move || _ = wake.unpark()), lower: Box::new(|| ()) };
+        let calls = Calls { wake: Box::new(move || _ = wake.unpark()), lower: Box::new(|| ()), mark: false };
         let commons = Commons::new(limits, table, pool, notes, Inboxes::new(calls));
         let engine = Arc::new(Engine::new(commons, Platform::Sim(sim.clone()), None));
         let inbox = Inbox::new(engine.clone(), DEFAULT_INBOX, None);

@@ -20,7 +20,7 @@ use crate::fd::Fd;
 use crate::file::Slot;
 use crate::file::state::{DrainEnd, Phase, flag};
 use crate::job::Handle;
-use crate::news::{Binding, DEFAULT_INBOX, INBOXES_LIMIT};
+use crate::news::{Binding, Consumer, DEFAULT_INBOX, INBOXES_LIMIT};
 use crate::sys::notify_fd::EventDescriptor;
 use crate::sys::threads::fork_generation;
 
@@ -139,10 +139,14 @@ impl Inbox {
     }
 
     pub(crate) fn drain(&self, events: &mut Events) -> usize {
+        self.drain_as(Consumer::Loop, events)
+    }
+
+    fn drain_as(&self, who: Consumer, events: &mut Events) -> usize {
         events.clear();
         let commons = &self.desk.engine.commons;
         let news = commons.inboxes.get(self.desk.number);
-        news.drain(&commons.by_ready(), |index| {
+        news.drain(&commons.by_ready(), who, |index| {
             if let Some(slot) = commons.table.get(index) {
                 self.visit(slot, events);
             }
@@ -187,13 +191,13 @@ impl Inbox {
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            if self.drain(events) > 0 {
+            if self.drain_as(Consumer::Sleeper, events) > 0 {
                 return Ok(events.len());
             }
             let engine = &self.desk.engine;
             if engine.platform.is_virtual() {
                 engine.step_virtual();
-                if self.drain(events) > 0 || !engine.step_virtual() {
+                if self.drain_as(Consumer::Sleeper, events) > 0 || !engine.step_virtual() {
                     return Ok(events.len());
                 }
                 continue;

@@ -21,12 +21,24 @@ pub(crate) use inboxes::{Binding, DEFAULT_INBOX, INBOXES_LIMIT, Inboxes};
 /// A function that wakes the consumer, or takes its mark away; must not block.
 pub(crate) type Call = Box<dyn Fn() + Send + Sync>;
 
+/// Who drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Consumer {
+    /// A loop, which may have been called by a mark that has to be taken away.
+    Loop,
+    /// A thread in `wait`, which looks at the list whatever it was woken by.
+    Sleeper,
+}
+
 /// How the consumer of an inbox is woken.
 pub(crate) struct Calls {
     /// Called on the thread that has the news.
     pub(crate) wake: Call,
     /// Called on the consumer's, before each drain.
     pub(crate) lower: Call,
+    /// The mark is for whoever looks for news and of no use beside a thread that is woken out of `wait`. A function of the
+    /// program's own is called whoever is awake.
+    pub(crate) mark: bool,
 }
 
 /// The ready list of one inbox and its wake-up.
@@ -88,13 +100,16 @@ impl News {
     fn call(&self) {
         // Whatever the flag says: who sleeps has looked at the list and not at the flag, which may still be up from news
         // that a drain found before its pusher came to raise it.
-        self.sleeper.wake();
-        if self.flag.raise() {
+        let woken = self.sleeper.wake();
+        // Who is woken out of `wait` drains before anything else, so it needs no mark.
+        let enough = woken && self.calls().is_none_or(|calls| calls.mark);
+        let raised = !enough && self.flag.raise();
+        if woken || raised {
             // ORDER: Relaxed: a count.
             self.wakes.fetch_add(1, Ordering::Relaxed);
-            if let Some(calls) = self.calls() {
-                self.contain(&calls.wake);
-            }
+        }
+        if let Some(calls) = raised.then(|| self.calls()).flatten() {
+            self.contain(&calls.wake);
         }
     }
 
@@ -177,7 +192,7 @@ impl News {
 
     /// Hands the slots that have news to `visit`, oldest first, until it returns false (that slot counts as visited).
     /// A drain that meets another one at work gets nothing, and the other one calls the consumer again.
-    pub(crate) fn drain(&self, links: &impl Links, mut visit: impl FnMut(u32) -> bool) {
+    pub(crate) fn drain(&self, links: &impl Links, who: Consumer, mut visit: impl FnMut(u32) -> bool) {
         let mut left = self.try_left();
         if left.is_none() {
             // ORDER: AcqRel: seen by the other drain once it has let go; if it has by now, this one goes on.
@@ -185,7 +200,7 @@ impl News {
             left = self.try_left();
         }
         let Some(left) = left else { return };
-        self.drain_locked(left, links, &mut visit);
+        self.drain_locked(left, links, who, &mut visit);
         self.make_up();
     }
 
@@ -213,15 +228,14 @@ impl News {
         &self,
         mut left: MutexGuard<'_, Option<u32>>,
         links: &impl Links,
+        who: Consumer,
         visit: &mut impl FnMut(u32) -> bool,
     ) {
-        // The mark of the call first, then the flag: one that is called between the two finds the flag up, and what it
-        // pushed is found below. The other way round its mark would be wiped while its flag stays up, and nobody would
-        // be called again.
-        if let Some(calls) = self.calls() {
-            (calls.lower)();
+        // A sleeper whom nobody called otherwise has no mark to take away, which is a system call. A call that comes after
+        // the look leaves its mark for the next drain.
+        if who == Consumer::Loop || self.flag.is_up() {
+            self.lower();
         }
-        self.flag.lower();
         // What was left is older than what came since. What comes during the drain raises the flag anew and waits for
         // the next one, so a drain is bounded by the list it found.
         let older = Taken::resume(&self.ready, links, left.take());
@@ -234,6 +248,16 @@ impl News {
         if left.is_some() || stopped && !self.ready.is_empty() {
             self.call();
         }
+    }
+
+    fn lower(&self) {
+        // The mark of the call first, then the flag: one that is called between the two finds the flag up, and what it
+        // pushed is found below. The other way round its mark would be wiped while its flag stays up, and nobody would
+        // be called again.
+        if let Some(calls) = self.calls() {
+            (calls.lower)();
+        }
+        self.flag.lower();
     }
 
     /// Visits until told to stop; gives the oldest of what is left, and whether it was told to.
@@ -293,16 +317,38 @@ mod tests {
     fn a_wake_function_that_panics_is_counted_and_loses_no_news() {
         let links = Two(std::array::from_fn(|_| AtomicU32::new(0)));
         let wake: Call = Box::new(|| panic!("the wake function's own fault"));
-        let news = News::new(Calls { wake, lower: Box::new(|| ()) });
+        let news = News::new(Calls { wake, lower: Box::new(|| ()), mark: false });
         for (round, index) in [1, 0].into_iter().enumerate() {
             news.push(&links, index);
             assert_eq!(news.panics(), round as u64 + 1);
             let mut seen = Vec::new();
-            news.drain(&links, |index| {
+            news.drain(&links, Consumer::Loop, |index| {
                 seen.push(index);
                 true
             });
             assert_eq!(seen, [index]);
+        }
+    }
+
+    #[test]
+    fn who_is_woken_out_of_a_wait_needs_no_mark_but_a_function_is_called() {
+        for mark in [true, false] {
+            let links = Two(std::array::from_fn(|_| AtomicU32::new(0)));
+            let marks = Arc::new(AtomicU32::new(0));
+            let raised = Arc::clone(&marks);
+            let wake: Call = Box::new(move || _ = raised.fetch_add(1, Ordering::Relaxed));
+            let news = News::new(Calls { wake, lower: Box::new(|| ()), mark });
+            news.sleeper.prepare();
+            news.push(&links, 0);
+            assert_eq!(marks.load(Ordering::Relaxed), u32::from(!mark), "beside a thread that is woken");
+            let mut seen = 0;
+            news.drain(&links, Consumer::Sleeper, |_| {
+                seen += 1;
+                true
+            });
+            news.push(&links, 1);
+            assert_eq!((seen, news.wakes()), (1, 2));
+            assert_eq!(marks.load(Ordering::Relaxed), 1 + u32::from(!mark), "nobody waits any more");
         }
     }
 
@@ -325,7 +371,7 @@ mod tests {
                 });
             }
         };
-        let news = Arc::new(News::new(Calls { wake: Box::new(wake), lower: Box::new(|| ()) }));
+        let news = Arc::new(News::new(Calls { wake: Box::new(wake), lower: Box::new(|| ()), mark: false }));
         news.push(&rebinder.links, 0);
         news.push(&rebinder.links, 1);
         news.flag.lower();

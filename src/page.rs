@@ -81,10 +81,15 @@ impl Class {
     const fn low_water(self) -> u32 {
         match self {
             _ if cfg!(efio_loom) => 1,
-            Self::Small => 64,
-            Self::Medium => 8,
-            Self::Large => 2,
+            Self::Small => 32,
+            Self::Medium => 4,
+            Self::Large => 1,
         }
+    }
+
+    /// Free pages at the start: a module whose files hold a few pages is not low from its first write on.
+    const fn plenty(self) -> u32 {
+        2 * self.low_water()
     }
 
     const fn from_tag(tag: usize) -> Self {
@@ -182,11 +187,7 @@ pub(crate) struct Prefill {
 
 impl Default for Prefill {
     fn default() -> Self {
-        Self {
-            small: Class::Small.low_water(),
-            medium: Class::Medium.low_water(),
-            large: Class::Large.low_water(),
-        }
+        Self { small: Class::Small.plenty(), medium: Class::Medium.plenty(), large: Class::Large.plenty() }
     }
 }
 

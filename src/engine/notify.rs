@@ -74,6 +74,7 @@ impl Wake {
             Way::Mio(waker) => (Box::new(move || drop(waker.wake())), nothing, None),
             Way::Function(function) => (function, nothing, None),
         };
-        Ok((Calls { wake, lower }, descriptor))
+        let mark = descriptor.is_some();
+        Ok((Calls { wake, lower, mark }, descriptor))
     }
 }

@@ -10,7 +10,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use crate::pool::{Crew, Turned, Work};
-use crate::sync::{Seats, lock};
+use crate::sync::{Seats, lock, thread};
 use crate::sys::threads::{give_way, spawn_deaf};
 
 use super::Engine;
@@ -44,11 +44,20 @@ impl Work for Engine {
     }
 
     fn turn(&self, worker: &mut Worker) -> Turned {
-        self.turn(worker)
+        let turned = self.turn(worker);
+        if worker.take_filled() {
+            // The loop that was just told may stand in line behind this thread, whose next copy is long.
+            thread::yield_now();
+        }
+        turned
     }
 
     fn has_work(&self) -> bool {
         self.has_work()
+    }
+
+    fn expects_more(&self, worker: &Worker) -> bool {
+        worker.expects_more()
     }
 
     fn pass_on(&self) {

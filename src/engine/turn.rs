@@ -10,13 +10,16 @@ use crate::file::Slot;
 use crate::file::control::Polled;
 use crate::file::lease::PollRight;
 use crate::file::state::mail;
-use crate::job::{Done, Outcome};
+use crate::job::{Done, Kind, Outcome};
 use crate::pool::Turned;
 use crate::sync::{Ordering, futex, lock};
 use crate::sys::Backend;
 
 use super::Engine;
 use super::lanes::{Held, KEPT};
+
+/// Between two syncs of a commit log there are no more jobs of one thread than this.
+const COMMIT_JOBS: u32 = 16;
 
 /// One caller of `turn`, with a backend of its own.
 pub(crate) struct Worker {
@@ -25,6 +28,22 @@ pub(crate) struct Worker {
     dones: Vec<Done>,
     /// Jobs given to the backend and not back yet.
     held: Vec<Held>,
+    /// Jobs since the last sync.
+    since_sync: u32,
+    /// A piece of a file has come since the last look.
+    filled: bool,
+}
+
+impl Worker {
+    /// Whoever waited for a sync is likely to have more to write at once.
+    pub(crate) fn expects_more(&self) -> bool {
+        self.since_sync < COMMIT_JOBS
+    }
+
+    /// Whether a piece of a file has come since the last look.
+    pub(crate) fn take_filled(&mut self) -> bool {
+        std::mem::take(&mut self.filled)
+    }
 }
 
 impl Engine {
@@ -34,6 +53,8 @@ impl Engine {
             polled: Polled::default(),
             dones: Vec::new(),
             held: Vec::new(),
+            since_sync: COMMIT_JOBS,
+            filled: false,
         }
     }
 
@@ -139,6 +160,8 @@ impl Engine {
             // ORDER: Relaxed: a count, for the timer's question whether anything moves.
             self.finished.fetch_add(1, Ordering::Relaxed);
             self.commons.totals.job(done.kind).add(1);
+            worker.filled |= done.kind == Kind::Fill;
+            worker.since_sync = if done.kind == Kind::Sync { 0 } else { worker.since_sync.saturating_add(1) };
             if let Some(slot) = self.commons.table.get(done.slot) {
                 slot.put_done(done);
                 if slot.mail.post(mail::DONE) {

@@ -296,8 +296,11 @@ impl Commons {
             class = larger(class);
         }
         let deserved = class;
-        // With pages short, many files with one page each go further than a few with large ones.
-        if class == Class::Large && self.is_tight() && whole <= Class::Medium.bytes() {
+        // With pages short, many files with one page each go further than a few with large ones. And a file that is synced
+        // at least once a MiB is written while its writer still fills the next page of a batch, if pages are not that large.
+        let start = side.cell(side.current()).placement().start;
+        let commits = start.saturating_sub(slot.durable()) < Class::Large.bytes() as u64;
+        if class == Class::Large && (commits || self.is_tight()) && whole <= Class::Medium.bytes() {
             class = Class::Medium;
         }
         let held = side.held() as usize * GRANULE;

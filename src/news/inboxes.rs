@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn calls() -> Calls {
-        Calls { wake: Box::new(|| ()), lower: Box::new(|| ()) }
+        Calls { wake: Box::new(|| ()), lower: Box::new(|| ()), mark: false }
     }
 
     #[test]

@@ -93,8 +93,8 @@ impl Pool {
         let Some(class) = Class::ALL.get(place).copied() else {
             return self.cut_floor(blocks);
         };
-        // Twice the mark, so that the next take does not leave the class low again.
-        let added = self.cut(blocks, class, 2 * class.low_water());
+        // Far above the mark, so that the next takes do not leave the class low again.
+        let added = self.cut(blocks, class, 2 * class.plenty());
         if failed && !added { self.gather(blocks, class) } else { added }
     }
 
@@ -143,7 +143,7 @@ impl Pool {
     /// A take of another class may fail meanwhile, since its pages are in this thread's hands. That
     /// take wants a refill, and the next one answers it.
     fn gather(&self, blocks: &mut Blocks, class: Class) -> bool {
-        let wanted = (class.low_water() * class.granules()).div_ceil(BLOCK);
+        let wanted = (class.plenty() * class.granules()).div_ceil(BLOCK);
         let mut donors = Class::ALL.map(|donor| {
             // ORDER: Relaxed; a hint, pairs with the counts in `take_from` and `shelve`.
             let free = self.shelves[donor as usize].free.load(Ordering::Relaxed);
@@ -154,7 +154,7 @@ impl Pool {
         for (_, donor) in donors.into_iter().filter(|(_, donor)| *donor != class) {
             missing = missing.saturating_sub(self.gather_from(blocks, donor, class, missing));
         }
-        missing < wanted && self.cut(blocks, class, 2 * class.low_water())
+        missing < wanted && self.cut(blocks, class, 2 * class.plenty())
     }
 
     /// Moves up to `wanted` wholly free blocks of `donor` that fit `class` to the spare ones.

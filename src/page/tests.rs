@@ -72,11 +72,13 @@ fn is_low(pool: &Pool) -> bool {
 fn a_take_that_leaves_its_class_low_wants_a_refill_while_there_is_memory_to_cut() {
     let pool = Pool::new(64 * MIB, Prefill::default()).unwrap();
     assert!(!pool.wants_refill() && !is_low(&pool));
-    let page = pool.take(Class::Large).unwrap();
+    let first = pool.take(Class::Large).unwrap();
+    assert!(!pool.wants_refill(), "the first pages of a module are there from the start");
+    let second = pool.take(Class::Large).unwrap();
     assert!(pool.wants_refill() && is_low(&pool));
     assert!(pool.refill() && !pool.wants_refill() && !is_low(&pool));
     assert!(!pool.refill(), "nothing is wanted");
-    pool.put(page);
+    put_all(&pool, vec![first, second]);
     let mut pages = drain(&pool, Class::Large);
     assert_eq!(pages.len(), 60);
     let last = pages.pop().unwrap();

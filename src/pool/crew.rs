@@ -50,6 +50,11 @@ pub(crate) trait Work: Send + Sync + 'static {
     /// Something waits for a thread.
     fn has_work(&self) -> bool;
 
+    /// The next work is expected at once, so the thread may watch for it before it sleeps.
+    fn expects_more(&self, _worker: &Self::Worker) -> bool {
+        false
+    }
+
     /// A thread's sleep has ended, whatever ended it.
     fn woke(&self) {}
 
@@ -166,7 +171,11 @@ impl Crew {
                 break;
             }
             let timeout = crew.idle.filter(|_| crew.threads() > 1);
-            let woken = work.seats().sleep(seat, timeout, || work.has_work() || crew.is_stopped());
+            let look = || work.has_work() || crew.is_stopped();
+            let woken = match work.expects_more(&worker) {
+                true => work.seats().watch(seat, timeout, look),
+                false => work.seats().sleep(seat, timeout, look),
+            };
             work.woke();
             if !woken && crew.retire() {
                 crew.leave_seat(seat);

@@ -4,7 +4,7 @@
 //!  WakeFlag   producer: publish ── raise() ── true? send the wake-up
 //!             consumer: woken ── lower() ── drain
 //!
-//!  Sleeper    sleeper:  prepare() ── look again ── nothing? sleep() : cancel()
+//!  Sleeper    sleeper:  prepare() ── look again ── nothing? [ watch() ── ] sleep() : cancel()
 //!             waker:    publish ── wake()
 //! ```
 //!
@@ -19,7 +19,7 @@
 //! Of two such fences one comes first, so either the sleeper sees the work or the waker sees the
 //! sleeper. The going to sleep itself is guarded by the futex, which compares the state again.
 
-use super::{AtomicBool, AtomicU32, Ordering, fence, futex};
+use super::{AtomicBool, AtomicU32, Ordering, fence, futex, spin_loop, thread};
 use std::time::{Duration, Instant};
 
 /// "A wake-up is on its way": lets many producers send one.
@@ -60,6 +60,12 @@ impl WakeFlag {
         !self.up.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether a wake-up is on its way. No: what is published by then needs no `lower` to be found.
+    pub(crate) fn is_up(&self) -> bool {
+        // ORDER: Acquire pairs with the swap in `raise`.
+        self.up.load(Ordering::Acquire)
+    }
+
     /// Lowers the flag; the consumer does so once it is awake, before it drains.
     pub fn lower(&self) {
         // ORDER: AcqRel; its Acquire half pairs with the Release half of the swap in `raise`. A swap
@@ -76,6 +82,11 @@ impl Default for WakeFlag {
 
 const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
+/// Announced like a sleep, but the thread looks at the word: a wake needs no system call.
+const WATCHING: u32 = 2;
+
+/// Looks between two readings of the clock: about a microsecond.
+const WATCH_PAUSES: u32 = if cfg!(efio_loom) { 1 } else { 32 };
 
 /// One thread that sleeps until another has work for it.
 ///
@@ -133,6 +144,33 @@ impl Sleeper {
         fence(Ordering::SeqCst);
     }
 
+    /// Between [`prepare`](Self::prepare) and [`sleep`](Self::sleep): keeps looking for the wake, at most for `limit`.
+    /// True: it came, and there is nothing to sleep for; false: the sleep is announced as before.
+    pub(crate) fn watch(&self, limit: Duration) -> bool {
+        // ORDER: AcqRel; its Acquire half pairs with the Release half of the swap in `wake`, also where it fails.
+        if self.state.compare_exchange(ASLEEP, WATCHING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return true;
+        }
+        let begun = Instant::now();
+        loop {
+            for _ in 0..WATCH_PAUSES {
+                // ORDER: Acquire pairs with the Release half of the swap in `wake`.
+                if self.state.load(Ordering::Acquire) == AWAKE {
+                    return true;
+                }
+                spin_loop();
+            }
+            if begun.elapsed() >= limit || cfg!(efio_loom) {
+                break;
+            }
+            // Whoever else wants this processor has it.
+            thread::yield_now();
+        }
+        // An exchange and no store: a wake that comes now must not be painted over.
+        // ORDER: AcqRel; as the exchange above.
+        self.state.compare_exchange(WATCHING, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_err()
+    }
+
     /// Sleeps until [`wake`](Self::wake), at most for `timeout`. True: woken; false: the time is up.
     ///
     /// A wake since `prepare` makes it return at once.
@@ -174,10 +212,11 @@ impl Sleeper {
         }
         // ORDER: AcqRel; its Release half pairs with the Acquire load in `sleep`. A swap, so that
         // of several wakers one makes the system call.
-        if self.state.swap(AWAKE, Ordering::AcqRel) == AWAKE {
-            return false;
+        match self.state.swap(AWAKE, Ordering::AcqRel) {
+            AWAKE => return false,
+            WATCHING => {}
+            _ => futex::wake_one(&self.state),
         }
-        futex::wake_one(&self.state);
         true
     }
 

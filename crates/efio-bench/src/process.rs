@@ -144,6 +144,18 @@ pub fn knows_uncached(path: &Path) -> bool {
     fs::File::create(path).and_then(|file| write_uncached(&file, b"x")).is_ok()
 }
 
+/// Makes an empty file, durable with its name; what runs before left for the disk to do is done by then.
+pub fn settle(path: &Path) -> io::Result<()> {
+    let file = fs::File::create(path)?;
+    file.sync_all()?;
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    // SAFETY: the call takes a descriptor.
+    let refused = unsafe { libc::syncfs(file.as_raw_fd()) };
+    if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A folder of this run, removed at its end.
 #[derive(Debug)]
 pub struct Folder(PathBuf);

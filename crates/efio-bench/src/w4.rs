@@ -31,6 +31,9 @@ const MEASURES: &[Measure] = &[
     median("CPU s"),
 ];
 
+/// Who reads, and how.
+type Peer = (&'static str, fn(&Path) -> Outcome<Run>);
+
 /// What one run came to.
 struct Run {
     sum: u64,
@@ -145,12 +148,13 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
     let mut board = Board::new("W4: a cold file read by a loop with a tick of 1 ms", MEASURES);
     let path = folder.file("w4");
     crate::w5::prepare(&path, effort.of(1024, 256))?;
-    for _ in 0..effort.rounds {
-        let sums = [
-            round(&mut board, OURS, &path, ours)?,
-            round(&mut board, BLOCKING, &path, blocking)?,
-            round(&mut board, POOL, &path, pooled)?,
-        ];
+    let peers: [Peer; 3] = [(OURS, ours), (BLOCKING, blocking), (POOL, pooled)];
+    for turn in 0..effort.rounds {
+        let mut sums = Vec::new();
+        // They take turns to be the first.
+        for (name, run) in peers.iter().cycle().skip(turn % peers.len()).take(peers.len()) {
+            sums.push(round(&mut board, name, &path, *run)?);
+        }
         // The pieces of the pool and of the blocking peer are alike; efio's may end where its pages do.
         if sums[1] != sums[2] || sums[0] != sums[1] {
             return Err(format!("peers read different bytes: {sums:?}").into());

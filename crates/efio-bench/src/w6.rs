@@ -38,7 +38,7 @@ struct Group {
 
 impl Group {
     fn new(path: &Path) -> io::Result<Self> {
-        let mut file = File::create(path)?;
+        let mut file = File::options().append(true).open(path)?;
         let (records, queue) = crossbeam_channel::unbounded::<Vec<u8>>();
         let (told, durable) = crossbeam_channel::unbounded();
         let (back, spare) = crossbeam_channel::unbounded();
@@ -143,6 +143,7 @@ fn round<J: Journal>(
     records: u64,
     make: impl FnOnce(&Path) -> Outcome<J>,
 ) -> Outcome<()> {
+    process::settle(path)?;
     let mut journal = make(path)?;
     let before = process::usage();
     let (seconds, calls) = drive(&mut journal, depth, records)?;
@@ -168,14 +169,20 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
         (16, effort.of(50_000, 10_000), "efio, 16 in flight", "group commit, 16"),
         (128, effort.of(100_000, 20_000), "efio, 128 in flight", "group commit, 128"),
     ];
-    for _ in 0..effort.rounds {
+    for turn in 0..effort.rounds {
         for (depth, records, mine, theirs) in depths {
-            round(&mut board, mine, &path, depth, records, |path| {
-                let mut ours = Ours::new(Efio::builder())?;
-                let fd = ours.open(path, &OpenOptions::new().append(true).create(true))?;
-                Ok(Pages { ours, fd, synced: true })
-            })?;
-            round(&mut board, theirs, &path, depth, records, |path| Ok(Group::new(path)?))?;
+            // They take turns to be the first.
+            for first in [turn % 2 == 0, turn % 2 == 1] {
+                if first {
+                    round(&mut board, mine, &path, depth, records, |path| {
+                        let mut ours = Ours::new(Efio::builder())?;
+                        let fd = ours.open(path, &OpenOptions::new().append(true))?;
+                        Ok(Pages { ours, fd, synced: true })
+                    })?;
+                } else {
+                    round(&mut board, theirs, &path, depth, records, |path| Ok(Group::new(path)?))?;
+                }
+            }
         }
     }
     board.print();
