@@ -11,6 +11,7 @@
 //! of the process, and is known by its form, `.efio-` and 16 digits and `.tmp`.
 
 use std::ffi::CString;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::Operation;
 use crate::job::{Fault, Handle, Staged};
@@ -40,9 +41,15 @@ pub(crate) fn publish(
     mut staged: Box<Staged>,
     durable: bool,
 ) -> Result<(), (Fault, Box<Staged>)> {
-    match publish_steps(disk, handle, &mut staged, durable) {
-        Ok(()) => Ok(()),
-        Err(fault) => Err((fault, staged)),
+    let steps = AssertUnwindSafe(|| publish_steps(disk, handle, &mut staged, durable));
+    match catch_unwind(steps) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(fault)) => Err((fault, staged)),
+        Err(panic) => {
+            // Nobody else knows of the hidden name.
+            let _ = remove_hidden(disk, &mut staged);
+            resume_unwind(panic)
+        }
     }
 }
 
