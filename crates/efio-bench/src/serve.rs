@@ -127,7 +127,7 @@ pub fn run(folder: &Folder, effort: Effort) -> Outcome<Vec<Verdict>> {
             }
         }
     }
-    [&cost, &fast, &slow].into_iter().for_each(Board::print_markdown);
+    [&cost, &fast].into_iter().chain(disk.is_some().then_some(&slow)).for_each(Board::print_markdown);
     let peers = || kinds.iter().filter(|kind| kind.name != ours).map(|kind| kind.name);
     let mut verdicts: Vec<_> =
         peers().map(|peer| cost.at_most("serve", "up CPU s/GiB", ours, peer, 1.0)).collect();
