@@ -12,7 +12,7 @@ mod rules;
 #[path = "tidy/scan.rs"]
 mod scan;
 
-use rules::{captions, doors, floors, lengths, map_faults, names, orders, reasons, unwraps};
+use rules::{captions, chains, doors, floors, lengths, map_faults, names, orders, reasons, unwraps};
 use scan::Source;
 
 /// The paths below `folder`, relative to `root`, folders ending in `/`; hidden and build folders are left out.
@@ -164,6 +164,18 @@ fn nothing_unwraps_outside_tests() {
         ("tests/a.rs", "fn a() { b.unwrap(); }"),
     ];
     keep(unwraps, &broken, &sound);
+}
+
+#[test]
+fn no_condition_is_newer_than_the_oldest_rust() {
+    let broken = [
+        "fn a() { if let Some(b) = c && d(b) { e() } }",
+        "fn a() { if b && let Some(c) = d { e() } }",
+        "fn a() { while let Some(b) = c()\n && let Some(e) = d(b) { e() } }",
+    ];
+    let sound =
+        ["fn a() { if let Some(b) = c(d && e, &&f) { if g && h {} } }", "fn a() { if let &b = &c {} }"];
+    keep(chains, &broken.map(|text| ("src/a.rs", text)), &sound.map(|text| ("src/a.rs", text)));
 }
 
 #[test]

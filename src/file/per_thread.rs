@@ -35,16 +35,16 @@ impl Commons {
         let number = thread_number();
         let stripe = stripes.stripe(number);
         if number < OWN && slot.state.glance().takes_from_threads() && stripe.enter() {
-            let found = stripe.look(fd.generation());
-            if let Found::Page { position, room } = found
-                && bytes.len() <= room
-            {
-                copy_in(stripe, position, bytes);
-                if stripe.leave() {
-                    self.hand_over_stripe(slot, number, stripe);
+            match stripe.look(fd.generation()) {
+                Found::Page { position, room } if bytes.len() <= room => {
+                    copy_in(stripe, position, bytes);
+                    if stripe.leave() {
+                        self.hand_over_stripe(slot, number, stripe);
+                    }
+                    self.note_dirty(slot);
+                    return Ok(bytes.len());
                 }
-                self.note_dirty(slot);
-                return Ok(bytes.len());
+                _ => {}
             }
             if stripe.leave() {
                 self.hand_over_stripe(slot, number, stripe);

@@ -188,9 +188,7 @@ impl Commons {
     fn tell_waiter(&self, index: u32, told: Option<&mut VecDeque<(u32, Option<u64>)>>) -> bool {
         let Some(slot) = self.table.get(index) else { return false };
         let taken = slot.want.take(want::PAGE | want::WRITE | want::FILL);
-        if let Some(told) = told
-            && taken & (want::WRITE | want::FILL) != 0
-        {
+        if let Some(told) = told.filter(|_| taken & (want::WRITE | want::FILL) != 0) {
             // Counted before the bit is there to be taken.
             // ORDER: Relaxed: a count.
             self.waiters.promised.fetch_add(1, Ordering::Relaxed);

@@ -111,9 +111,7 @@ impl Weave {
             let (limit, filled) = (self.limit(number), stripe.filled());
             // A page of this stripe that is on its way comes before the one that is open now.
             let part = stripe.part().filter(|part| part.start <= self.taken[number]);
-            if let Some(part) = part
-                && part.end.min(limit) > self.taken[number]
-            {
+            if let Some(part) = part.filter(|part| part.end.min(limit) > self.taken[number]) {
                 self.add(number, part.page, part.start, part.end.min(limit), false);
             }
             all &= self.taken[number] >= filled;

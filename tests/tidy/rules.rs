@@ -191,9 +191,37 @@ pub(crate) fn orders(source: &Source) -> Vec<String> {
     faults
 }
 
-pub(crate) fn unwraps(source: &Source) -> Vec<String> {
+/// Of a crate, and not of its tests, benchmarks or examples.
+fn is_shipped(source: &Source) -> bool {
     let members = source.path.strip_prefix("crates/").and_then(|path| path.split_once('/'));
-    if !source.path.starts_with("src/") && !members.is_some_and(|(_, path)| path.starts_with("src/")) {
+    source.path.starts_with("src/") || members.is_some_and(|(_, path)| path.starts_with("src/"))
+}
+
+/// `if let … && …` needs a later Rust than the oldest that the crates promise.
+pub(crate) fn chains(source: &Source) -> Vec<String> {
+    if !is_shipped(source) || source.path.starts_with("crates/efio-bench/") {
+        return Vec::new();
+    }
+    let mut faults = Vec::new();
+    for (i, token) in source.tokens.iter().enumerate() {
+        if token.test || token.text != "let" || !matches!(source.at(i.wrapping_sub(1)), "if" | "while" | "&")
+        {
+            continue;
+        }
+        let mut at = i;
+        let ends = |at: usize| matches!((source.at(at), source.at(at + 1)), ("" | "{", _) | ("&", "&"));
+        while !ends(at) {
+            at = if matches!(source.at(at), "(" | "[") { matching(&source.tokens, at) + 1 } else { at + 1 };
+        }
+        if source.at(at) != "{" || source.at(i.wrapping_sub(1)) == "&" {
+            faults.push(source.fault(token.line, "a chain of `let`, newer than the oldest Rust"));
+        }
+    }
+    faults
+}
+
+pub(crate) fn unwraps(source: &Source) -> Vec<String> {
+    if !is_shipped(source) {
         return Vec::new();
     }
     let tokens = source.tokens.iter().enumerate().filter(|(i, token)| {

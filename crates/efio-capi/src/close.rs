@@ -73,9 +73,9 @@ fn begin(desk: &mut Desk, cell: &Cell, manner: Manner) -> Answer<()> {
             }
         };
         // Stale, busy: the open has just failed, or the instance ends; the event is on its way.
-        if let Err(error) = begun
-            && !matches!(error.kind(), efio::ErrorKind::Stale | efio::ErrorKind::Busy)
-        {
+        let ends =
+            |error: &efio::Error| matches!(error.kind(), efio::ErrorKind::Stale | efio::ErrorKind::Busy);
+        if let Some(error) = begun.err().filter(|error| !ends(error)) {
             instance.refresh(desk, cell);
             return Err(error.into());
         }

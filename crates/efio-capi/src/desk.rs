@@ -73,9 +73,8 @@ impl Backlog {
 
     /// Copies bytes behind the others; false when there is no memory.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
-        if let Some(last) = self.pieces.back_mut()
-            && last.len() + bytes.len() <= TOGETHER
-        {
+        let fits = |last: &&mut Vec<u8>| last.len() + bytes.len() <= TOGETHER;
+        if let Some(last) = self.pieces.back_mut().filter(fits) {
             if last.try_reserve(bytes.len()).is_err() {
                 return false;
             }

@@ -25,11 +25,10 @@ pub(crate) const UNSET: u64 = u64::MAX;
 pub(crate) fn write(handle: i32, bytes: &[u8]) -> Answer<isize> {
     let Some(world) = world() else { return fail(libc::EBADF) };
     let Some(cell) = world.cells.get(handle) else { return fail(libc::EBADF) };
-    if let Some(word) = cell.word()
-        && bytes.len() <= WHOLE
-        && let Some(Ok(taken)) = world.with_file(cell, word, |efio| efio.ef_write(word.fd(), bytes))
-    {
-        return Ok(taken as isize);
+    if let Some(word) = cell.word().filter(|_| bytes.len() <= WHOLE) {
+        if let Some(Ok(taken)) = world.with_file(cell, word, |efio| efio.ef_write(word.fd(), bytes)) {
+            return Ok(taken as isize);
+        }
     }
     write_slowly(world, cell, handle as u32, bytes)
 }

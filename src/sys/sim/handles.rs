@@ -100,9 +100,8 @@ impl State {
         }
         let meets = |held: &Held| held.node == opening.node && held.start < end && lock.start < held.end;
         let mut others = self.locks.iter().filter(|held| meets(held) && held.handle != handle);
-        if let Some(exclusive) = lock.exclusive
-            && others.any(|held| exclusive || held.exclusive)
-        {
+        let refused = |exclusive: bool| others.any(|held| exclusive || held.exclusive);
+        if lock.exclusive.is_some_and(refused) {
             return Err(libc::EAGAIN);
         }
         // What this opening had of the range gives way; the rest stays.

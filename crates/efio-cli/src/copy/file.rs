@@ -142,9 +142,8 @@ async fn open_target(
 ) -> Result<Fd, Fault> {
     let Copying { efio, options, .. } = copying;
     let beneath = &item.dirs.target;
-    if options.force
-        && let Some(fault) = item.refused(copying, planned, beneath).await
-    {
+    let refused = if options.force { item.refused(copying, planned, beneath).await } else { None };
+    if let Some(fault) = refused {
         return Err(fault);
     }
     let target = efio.ef_open_at(beneath, &item.name, &writing(copying, planned));
