@@ -117,7 +117,9 @@ pub enum Answer {
 impl Answer {
     pub(crate) fn of(answered: Answered) -> Result<Self> {
         match answered {
-            Answered::Stat(stat) => Ok(Self::Metadata(Metadata(*stat))),
+            Answered::Stat(stat) | Answered::Named(NameAnswer::Stat(stat)) => {
+                Ok(Self::Metadata(Metadata(*stat)))
+            }
             Answered::Folder(folder) => Ok(Self::Dir(Dir::new(folder, PathBuf::new()))),
             Answered::Named(NameAnswer::Target(text)) => Ok(Self::Link(OsString::from_vec(text).into())),
             Answered::Named(NameAnswer::Batch(batch)) => Ok(Self::Entries(Entries::new(*batch))),

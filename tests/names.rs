@@ -84,6 +84,10 @@ fn a_tree_is_made_and_taken_down_by_queued_calls() {
     let time = UNIX_EPOCH + Duration::new(1_000_000, 7);
     done(&efio, &PathCall::utimens("third", Some(time), Some(time)).beneath(&inner));
     done(&efio, &PathCall::lutimens(place.path().join("a/link"), None, Some(time)));
+    assert_eq!(
+        metadata(&efio, &PathCall::stat_dir(&inner)).ino(),
+        metadata(&efio, &PathCall::stat(place.path().join("a"))).ino()
+    );
     done(&efio, &PathCall::sync_dir(&inner));
 
     let file = metadata(&efio, &PathCall::stat("file").beneath(&inner));

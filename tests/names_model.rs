@@ -372,8 +372,13 @@ impl World {
         self.give_back(dir);
     }
 
-    /// Closes a folder, which never fails.
+    /// Closes a folder, which never fails; until then it tells what it is.
     fn give_back(&mut self, dir: Dir) {
+        match self.ask(&PathCall::stat_dir(&dir)) {
+            Ok(Answer::Metadata(metadata)) => assert!(metadata.is_dir()),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => assert!(self.faults, "{error}"),
+        }
         let answer = self.ask(&PathCall::close_dir(dir));
         assert!(matches!(answer, Ok(Answer::Done)), "{answer:?}");
     }

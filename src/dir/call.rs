@@ -61,6 +61,7 @@ enum What {
     ReadLink,
     SetMode { mode: u32 },
     SetTimes { times: Times, follow: bool },
+    StatDir(Dir),
     SyncDir(Dir),
     CloseDir(Held),
     ReadDir(Dir),
@@ -70,7 +71,7 @@ enum What {
 impl What {
     fn operation(&self) -> Operation {
         match self {
-            Self::Stat { .. } => Operation::Stat,
+            Self::Stat { .. } | Self::StatDir(_) => Operation::Stat,
             Self::OpenDir => Operation::Open,
             Self::MakeDir { .. } => Operation::MakeDir,
             Self::RemoveDir | Self::Unlink => Operation::Unlink,
@@ -100,6 +101,26 @@ impl PathCall {
     /// The metadata of the name itself: of a symbolic link, not of what it leads to.
     pub fn lstat(path: impl AsRef<Path>) -> Self {
         Self::new(What::Stat { follow: false }, path)
+    }
+
+    /// The metadata of a folder that is open: of it, and not of what has its name by now. The answer is
+    /// [`Answer::Metadata`](crate::Answer::Metadata).
+    ///
+    /// ```
+    /// use efio::{Answer, Efio, PathCall};
+    /// let efio = Efio::new()?;
+    /// let op = efio.ef_queue(&PathCall::stat_dir(&efio.dir("/")?))?;
+    /// let answer = loop {
+    ///     match efio.take(op) {
+    ///         Err(error) if error.is_would_block() => std::thread::yield_now(),
+    ///         answer => break answer?,
+    ///     }
+    /// };
+    /// assert!(matches!(answer, Answer::Metadata(metadata) if metadata.is_dir()));
+    /// # Ok::<(), efio::Error>(())
+    /// ```
+    pub fn stat_dir(dir: &Dir) -> Self {
+        Self::new(What::StatDir(dir.clone()), "")
     }
 
     /// Opens a folder; the answer is [`Answer::Dir`](crate::Answer::Dir).
@@ -268,6 +289,7 @@ impl PathCall {
                 let name = self.name(efio)?;
                 Self::named(NameWork::SetTimes { name, times: *times, follow: *follow })
             }
+            What::StatDir(dir) => Self::named(NameWork::StatFolder { folder: dir.folder() }),
             What::SyncDir(dir) => Self::named(NameWork::SyncFolder { folder: dir.folder() }),
             What::CloseDir(held) => {
                 let Some(folder) = lock(held).take() else {

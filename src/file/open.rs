@@ -174,7 +174,10 @@ fn name_in(work: &Work) -> Option<&Name> {
             | NameWork::SetMode { name, .. }
             | NameWork::SetTimes { name, .. } => Some(name),
             NameWork::Link { from, .. } => Some(from),
-            NameWork::SyncFolder { .. } | NameWork::CloseFolder { .. } | NameWork::ReadFolder { .. } => None,
+            NameWork::StatFolder { .. }
+            | NameWork::SyncFolder { .. }
+            | NameWork::CloseFolder { .. }
+            | NameWork::ReadFolder { .. } => None,
         },
         _ => None,
     }

@@ -102,6 +102,10 @@ pub(crate) enum NameWork {
         times: Times,
         follow: bool,
     },
+    /// fstat of the folder.
+    StatFolder {
+        folder: Folder,
+    },
     /// fsync of the folder: makes its names durable.
     SyncFolder {
         folder: Folder,
@@ -126,6 +130,7 @@ impl NameWork {
             Self::ReadLink { .. } => Operation::ReadLink,
             Self::SetMode { .. } => Operation::SetMode,
             Self::SetTimes { .. } => Operation::SetTimes,
+            Self::StatFolder { .. } => Operation::Stat,
             Self::SyncFolder { .. } => Operation::Sync,
             Self::CloseFolder { .. } => Operation::Close,
             Self::ReadFolder { .. } => Operation::ReadDir,
@@ -139,6 +144,7 @@ pub(crate) enum NameAnswer {
     Done,
     /// What a symbolic link says.
     Target(Vec<u8>),
+    Stat(Box<Stat>),
     Batch(Box<Batch>),
 }
 

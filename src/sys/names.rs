@@ -50,6 +50,9 @@ pub(crate) fn run_named(work: NameWork, disk: &impl Disk) -> Result<NameAnswer, 
         NameWork::SetTimes { name, times, follow } => {
             done(located(disk, &name, |spot| disk.set_times_of(spot, times, follow)))
         }
+        NameWork::StatFolder { folder } => {
+            again(disk, || disk.facts(folder.handle)).map(|facts| NameAnswer::Stat(Box::new(facts.stat)))
+        }
         // Not again after a failure: the second one might say yes to what was lost.
         NameWork::SyncFolder { folder } => done(uninterrupted(|| disk.sync_folder(&folder))),
         NameWork::CloseFolder { folder } => {

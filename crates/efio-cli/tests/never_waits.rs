@@ -10,12 +10,13 @@
 #[path = "../../../tests/support/seccomp.rs"]
 mod seccomp;
 
+use std::ffi::{CStr, CString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -81,6 +82,8 @@ struct Watch {
     caught: Arc<Mutex<Vec<String>>>,
     /// Calls of the loop's thread that were judged.
     judged: Arc<AtomicU32>,
+    /// Names opened beneath a folder, by any thread.
+    opens: Arc<AtomicU32>,
 }
 
 impl Watch {
@@ -92,12 +95,15 @@ impl Watch {
             section: Arc::new(AtomicU32::new(FREE)),
             caught: Arc::new(Mutex::new(Vec::new())),
             judged: Arc::new(AtomicU32::new(0)),
+            opens: Arc::new(AtomicU32::new(0)),
         };
-        let Self { section: seen, caught: told, judged: counted } = watch.clone();
+        let Self { section: seen, caught: told, judged: counted, opens } = watch.clone();
         std::thread::spawn(move || {
             let Some(listener) = receive(&ours) else { return };
             let loop_thread = AtomicU32::new(0);
             let section_of = |thread: u32, call: &Call| {
+                let opened = libc::c_long::from(call.number) == libc::SYS_openat2;
+                opens.fetch_add(u32::from(opened), Ordering::SeqCst);
                 // The first call of all is the exec of the first thread.
                 let _ = loop_thread.compare_exchange(0, thread, Ordering::SeqCst, Ordering::SeqCst);
                 if loop_thread.load(Ordering::SeqCst) != thread {
@@ -236,8 +242,8 @@ fn the_servers_loop_makes_no_call_that_waits_for_a_disk() {
     assert!(!folder.path().join("aborted").exists());
 }
 
-/// Copies with this command's first thread watched from its first wait for events on; `false`: it cannot be watched here.
-fn copies(folder: &Path, arguments: &[&str], code: i32) -> bool {
+/// Copies with this command's first thread watched from its first wait for events on; `None`: it cannot be watched here.
+fn copies(folder: &Path, arguments: &[&str], code: i32) -> Option<Watch> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_efio"));
     command.arg("cp").args(arguments).current_dir(folder);
     let waits = |call: &Call| {
@@ -252,14 +258,14 @@ fn copies(folder: &Path, arguments: &[&str], code: i32) -> bool {
         Ok(started) => started,
         Err(error) => {
             println!("skipped: seccomp user notification is refused here: {error}");
-            return false;
+            return None;
         }
     };
     let ended = child.wait_with_output().unwrap();
     assert_eq!(watch.caught(), Vec::<String>::new(), "{arguments:?}");
     assert_eq!(ended.status.code(), Some(code), "{arguments:?}");
     assert!(watch.judged.load(Ordering::SeqCst) > 20, "the watch was not on");
-    true
+    Some(watch)
 }
 
 #[test]
@@ -279,7 +285,7 @@ fn the_copiers_loop_makes_no_call_that_waits_for_a_disk() {
         std::os::unix::fs::symlink("file", path(&format!("from/{number}/link"))).unwrap();
     }
     std::fs::write(path("large"), vec![b'b'; 5 << 20]).unwrap();
-    if !copies(place.path(), &["-r", "--sync", "from", "large", "to/."], 1) {
+    if copies(place.path(), &["-r", "--sync", "from", "large", "to/."], 1).is_none() {
         return;
     }
     std::fs::create_dir(path("to")).unwrap();
@@ -290,4 +296,39 @@ fn the_copiers_loop_makes_no_call_that_waits_for_a_disk() {
     copies(place.path(), &["-r", "from", "none", "to/large", "large", "to"], 1);
     copies(place.path(), &["-r", "from", "from/0/new"], 1);
     assert!(path("to/from").join(inner.strip_prefix(path("from")).unwrap()).join("last").exists());
+}
+
+/// The folder at the end of a way of folders of this name, made or found; no path is as long as that way.
+fn descend(top: &Path, name: &CStr, depth: u32, makes: bool) -> OwnedFd {
+    let mut at: OwnedFd = std::fs::File::open(top).unwrap().into();
+    for level in 0..depth {
+        // SAFETY: the name ends with a zero byte; what is opened belongs to nobody else.
+        at = unsafe {
+            assert!(!makes || libc::mkdirat(at.as_raw_fd(), name.as_ptr(), 0o755) == 0, "level {level}");
+            let inner = libc::openat(at.as_raw_fd(), name.as_ptr(), libc::O_DIRECTORY | libc::O_CLOEXEC);
+            assert!(inner >= 0, "level {level} is not there");
+            OwnedFd::from_raw_fd(inner)
+        };
+    }
+    at
+}
+
+#[test]
+fn the_way_up_a_deep_tree_opens_few_folders_again() {
+    const DEPTH: u32 = 600;
+    let place = tempfile::tempdir().unwrap();
+    let name = CString::new([b'n'; 200]).unwrap();
+    std::fs::create_dir(place.path().join("from")).unwrap();
+    let inner = descend(&place.path().join("from"), &name, DEPTH, true);
+    let file = |folder: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}/file", folder.as_raw_fd()));
+    std::fs::write(file(&inner), "bytes").unwrap();
+    let watch = copies(place.path(), &["-r", "from", "to"], 0);
+    if watch.is_some() {
+        let copied = descend(&place.path().join("to"), &name, DEPTH, false);
+        assert_eq!(std::fs::read(file(&copied)).unwrap(), b"bytes");
+    }
+    // The standard library would hold a descriptor for each level.
+    assert!(Command::new("rm").arg("-rf").arg(place.path()).status().unwrap().success());
+    let opens = watch.map_or(0, |watch| watch.opens.load(Ordering::SeqCst));
+    assert!(opens < 20 * DEPTH, "{opens} names were opened for {DEPTH} folders and their copies");
 }

@@ -82,7 +82,8 @@ impl State {
                 | NameWork::SetMode { name, .. }
                 | NameWork::SetTimes { name, .. } => of_name(name),
                 NameWork::Link { from, .. } => of_name(from),
-                NameWork::SyncFolder { folder }
+                NameWork::StatFolder { folder }
+                | NameWork::SyncFolder { folder }
                 | NameWork::CloseFolder { folder }
                 | NameWork::ReadFolder { folder, .. } => of_handle(folder.handle),
             },

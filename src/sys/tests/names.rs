@@ -103,10 +103,30 @@ fn holds(disk: &impl Disk, root: &Folder, plain_root: &str) {
 
     let inner = disk.open_folder(&within("a")).unwrap();
     let held = Arc::downgrade(&inner.keeper);
+    stats_what_is_open(disk, &inner, &within);
     done(disk, NameWork::CloseFolder { folder: inner.clone() }).unwrap();
     assert!(!list(disk, &inner).0.is_empty(), "another clone of it is still good");
     done(disk, NameWork::CloseFolder { folder: inner }).unwrap();
     assert!(held.upgrade().is_none(), "and the last one has closed it");
+}
+
+/// A folder that is open is asked about itself, whatever has its name.
+fn stats_what_is_open(disk: &impl Disk, open: &Folder, within: &dyn Fn(&str) -> Name) {
+    let known = || match named(disk, NameWork::StatFolder { folder: open.clone() }) {
+        Ok(NameAnswer::Stat(stat)) => (stat.inode, stat.mode & 0o170_777),
+        other => panic!("{other:?}"),
+    };
+    let rename = |from, to| renamed(disk, Work::Rename { from, to, replace: true }).unwrap();
+    done(disk, NameWork::SetMode { name: within("a"), mode: 0o750 }).unwrap();
+    done(disk, NameWork::MakeFolder { name: within("decoy"), mode: 0o700 }).unwrap();
+    let before = known();
+    assert_eq!(before, (stat(disk, within("a"), false).unwrap().inode, 0o040_750));
+    rename(within("a"), within("aside"));
+    rename(within("decoy"), within("a"));
+    assert_eq!(known(), before);
+    assert_ne!(stat(disk, within("a"), false).unwrap().inode, before.0);
+    rename(within("a"), within("decoy"));
+    rename(within("aside"), within("a"));
 }
 
 fn changes_modes_and_times(disk: &impl Disk, within: &dyn Fn(&str) -> Name, by_path: &dyn Fn(&str) -> Name) {

@@ -173,6 +173,14 @@ impl Copying {
         self.watched(fd, || self.efio.ef_close_status(fd)).await
     }
 
+    /// Gives up a file that has no name yet, and waits until it is closed.
+    pub async fn abort(&self, fd: Fd) {
+        // This fails only for one that is closed already, and then leaves nothing either.
+        if self.efio.ef_abort(fd).is_ok() {
+            let _ = self.watched(fd, || self.efio.ef_close_status(fd)).await;
+        }
+    }
+
     /// Tries until it is no more "not yet", or the file is closed.
     async fn watched(&self, fd: Fd, mut attempt: impl FnMut() -> efio::Result<()>) -> efio::Result<()> {
         self.watched.borrow_mut().push((fd, None));

@@ -93,44 +93,67 @@ pub async fn copy(copying: Rc<Copying>, item: Item) {
 /// Both ends; dropped, they leave nothing of what is not complete.
 struct Ends<'a> {
     efio: &'a Efio,
-    source: Fd,
+    source: Option<Fd>,
     target: Option<Fd>,
+}
+
+impl Ends<'_> {
+    /// Closes what is open, and waits for it: a file that takes long to close is on its way as well.
+    async fn close(mut self, copying: &Copying) {
+        if let Some(target) = self.target.take() {
+            copying.abort(target).await;
+        }
+        if let Some(source) = self.source.take() {
+            // It has told its faults when it was read.
+            let _ = copying.close(source).await;
+        }
+    }
 }
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         // These fail only for an end that is closed already.
-        let _ = self.efio.ef_close(self.source);
+        let _ = self.source.map(|source| self.efio.ef_close(source));
         let _ = self.target.map(|target| self.efio.ef_abort(target));
     }
 }
 
 async fn transfer(copying: &Copying, item: &Item) -> Result<(), Fault> {
     let efio = &copying.efio;
-    let unread = |error: Error| Fault::of(&item.from(), &error);
-    let unwritten = |error: Error| Fault::of(&item.to(), &error);
     let reading = OpenOptions::new().read(true).cache(cache(copying)).token(copying.current.get());
     let source = match &item.named {
         Some(path) => efio.ef_open(path, &reading),
         None => efio.ef_open_at(&item.dirs.source, &item.name, &reading),
     };
-    let mut ends = Ends { efio, source: source.map_err(unread)?, target: None };
-    let source = ends.source;
+    let source = source.map_err(|error| Fault::of(&item.from(), &error))?;
+    let mut ends = Ends { efio, source: Some(source), target: None };
+    let published = publish(copying, item, source, &mut ends).await;
+    ends.close(copying).await;
+    let kept = keep(copying, &published?, &item.name, &item.dirs.target).await;
+    let kept = kept.map_err(|error| format!("copied, but not its mode and times: {}", reason(&error)));
+    kept.map_err(|reason| Fault::new(&item.to(), reason))
+}
+
+/// Copies all bytes and gives the copy its name; what the source was like.
+async fn publish(copying: &Copying, item: &Item, source: Fd, ends: &mut Ends<'_>) -> Result<Metadata, Fault> {
+    let efio = &copying.efio;
+    let unread = |error: Error| Fault::of(&item.from(), &error);
     copying.opened(source).await.map_err(unread)?;
     let planned = copying.until(|| efio.ef_fstat(source)).await.map_err(unread)?;
     copying.progress.announce(planned.len());
-    let target = open_target(copying, item, &planned, &mut ends).await?;
+    let target = open_target(copying, item, &planned, ends).await?;
     let copied = flow(copying, item, source, target).await?;
     let now = copying.until(|| efio.ef_fstat(source)).await.map_err(unread)?;
-    if (copied, now.len(), now.modified()) != (planned.len(), planned.len(), planned.modified()) {
+    if (now.len(), now.modified()) != (planned.len(), planned.modified()) {
         return Err(item.fault("it changed while it was copied"));
     }
+    // What the kernel makes up as it is read, as in /proc, has no length before.
+    if copied != planned.len() && planned.len() > 0 {
+        return Err(item.fault(format_args!("it ended after {copied} of {} bytes", planned.len())));
+    }
     ends.target = None;
-    copying.close(target).await.map_err(unwritten)?;
-    drop(ends);
-    let kept = keep(copying, &planned, &item.name, &item.dirs.target).await;
-    let kept = kept.map_err(|error| format!("copied, but not its mode and times: {}", reason(&error)));
-    kept.map_err(|reason| Fault::new(&item.to(), reason))
+    copying.close(target).await.map_err(|error| Fault::of(&item.to(), &error))?;
+    Ok(planned)
 }
 
 /// Opens the copy, under no name yet.

@@ -7,7 +7,8 @@
 //!
 //! All names are resolved beneath the folder above them, without links; so whatever is swapped for what meanwhile, a copy
 //! reads from beneath its source and writes beneath its destination. Of a folder that lies deep only the last ones on
-//! the way are held open: one that was let go is opened again beneath the nearest that is held.
+//! the way are held open: one that was let go is opened again beneath the nearest that is held, and on a way up some of
+//! those above it with it, or each folder would be looked up from the top.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub const MODE: u32 = 0o777;
 
 /// The most bytes of a path by which a folder is opened again.
 const WAY_MAX: usize = 2048;
+
+/// Folders opened at once for a way up that will finish them all.
+const AHEAD_MAX: usize = 8;
 
 /// A folder and its copy, open.
 #[derive(Debug)]
@@ -142,7 +146,22 @@ impl Folder {
     /// # Errors
     /// When they cannot be found again.
     pub async fn dirs(&self, copying: &Copying) -> Result<Rc<Dirs>, Fault> {
-        let (mut at, mut names) = (self, Vec::new());
+        self.reopened(copying, 0).await
+    }
+
+    /// From now on it holds them itself, and so do those right above it that were let go, so many in all.
+    ///
+    /// # Errors
+    /// When they cannot be found again.
+    pub async fn hold(&self, copying: &Copying, count: usize) -> Result<(), Fault> {
+        let dirs = self.reopened(copying, count).await?;
+        Dirs::give_back(dirs, copying).await;
+        Ok(())
+    }
+
+    /// Opened beneath the nearest that is held; this one and those right above it, `count` in all, hold what is opened.
+    async fn reopened(&self, copying: &Copying, count: usize) -> Result<Rc<Dirs>, Fault> {
+        let (mut at, mut closed) = (self, Vec::new());
         let mut above = loop {
             if let Some(held) = at.held() {
                 break held;
@@ -150,38 +169,42 @@ impl Folder {
             let Some(parent) = &at.parent else {
                 return Err(Fault::new(&self.source_path(), "it is closed already"));
             };
-            names.push(&at.to);
+            closed.push(at);
             at = parent;
         };
-        if names.is_empty() {
-            return Ok(above);
-        }
-        while let Some(name) = names.pop() {
-            let mut way = name.clone();
-            while let Some(name) =
-                names.last().filter(|name| way.as_os_str().len() + name.as_os_str().len() < WAY_MAX)
+        while let Some(mut next) = closed.pop() {
+            let mut way = next.to.clone();
+            // Those that shall not hold anything are passed through, as many at once as a path takes.
+            let fits =
+                |way: &PathBuf, inner: &Self| way.as_os_str().len() + inner.to.as_os_str().len() < WAY_MAX;
+            while let Some(inner) =
+                closed.last().copied().filter(|inner| closed.len() >= count && fits(&way, inner))
             {
-                way.push(name);
-                names.pop();
+                way.push(&inner.to);
+                next = inner;
+                closed.pop();
             }
-            let next = self.open_again(copying, &above, &way).await;
+            let opened = self.open_again(copying, &above, &way).await;
             Dirs::give_back(above, copying).await;
-            above = Rc::new(next?);
+            above = Rc::new(opened?);
+            if closed.len() < count {
+                let other = next.dirs.replace(Some(Rc::clone(&above)));
+                if let Some(other) = other {
+                    Dirs::give_back(other, copying).await;
+                }
+            }
         }
         Ok(above)
     }
 
-    /// The same, and from now on it holds them itself: the walk comes by again.
-    ///
-    /// # Errors
-    /// When they cannot be found again.
-    pub async fn hold(&self, copying: &Copying) -> Result<Rc<Dirs>, Fault> {
-        let dirs = self.dirs(copying).await?;
-        let other = self.dirs.replace(Some(Rc::clone(&dirs)));
-        if let Some(other) = other {
-            Dirs::give_back(other, copying).await;
+    /// How many folders, from this one upwards, are finished with the one thing that is still on its way in it.
+    fn ends_with_one(&self) -> usize {
+        let (mut at, mut count) = (Some(self), 0);
+        while let Some(folder) = at.filter(|folder| folder.pending.get() == 1 && count < AHEAD_MAX) {
+            count += 1;
+            at = folder.parent.as_deref();
         }
-        Ok(dirs)
+        count
     }
 
     async fn open_again(&self, copying: &Copying, above: &Dirs, way: &Path) -> Result<Dirs, Fault> {
@@ -220,7 +243,8 @@ impl Folder {
         let own = if copying.options.sync { Some(self.dirs(copying).await?) } else { None };
         let kept = match (&self.made_as, &self.parent) {
             (Some(metadata), Some(parent)) => {
-                let above = parent.dirs(copying).await?;
+                // They are finished next, and then give back what they hold.
+                let above = parent.reopened(copying, parent.ends_with_one()).await?;
                 let kept = keep(copying, metadata, &self.to, &above.target).await;
                 Dirs::give_back(above, copying).await;
                 kept

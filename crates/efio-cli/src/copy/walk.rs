@@ -18,7 +18,7 @@ use crate::copy::folder::{Dirs, Folder};
 use crate::copy::link;
 use crate::{Failure, failure};
 
-/// Folders held open on the way down, beside the top.
+/// Folders held open on the way, beside the top.
 const HELD_MAX: usize = 32;
 
 /// Where copies go, as the command line says.
@@ -122,15 +122,8 @@ impl Walk {
             self.item(&self.destination, &self.dirs, rel, Some(from)).await;
             return Ok(());
         }
-        if self.leads_into(from, rel, &metadata).await? {
-            return Err(Fault::new(from, "a folder cannot be copied into itself"));
-        }
         let source = copying.open_dir(PathCall::open_dir(from)).await.map_err(unread)?;
-        let entered = match rel.as_os_str().is_empty() {
-            true => Ok((self.dirs.target.clone(), None)),
-            false => self.make(&self.dirs.target, from, rel, &metadata, &self.destination).await,
-        };
-        match entered {
+        match self.make_top(from, rel, &source).await {
             Ok((target, made_as)) => {
                 let dirs = Dirs { source, target };
                 self.tree(Folder::inside(&self.destination, [from, rel], made_as, dirs)).await;
@@ -143,14 +136,35 @@ impl Walk {
         }
     }
 
+    /// Makes the copy of a source, which is asked about itself: another folder may have its name by now.
+    async fn make_top(
+        &mut self,
+        from: &Path,
+        rel: &Path,
+        source: &Dir,
+    ) -> Result<(Dir, Option<Metadata>), Fault> {
+        let metadata = self.copying.metadata(PathCall::stat_dir(source)).await;
+        let metadata = metadata.map_err(|error| Fault::of(from, &error))?;
+        if self.leads_into(rel, &metadata).await? {
+            return Err(Fault::new(from, "a folder cannot be copied into itself"));
+        }
+        if rel.as_os_str().is_empty() {
+            return Ok((self.dirs.target.clone(), None));
+        }
+        self.make(&self.dirs.target, || from.to_path_buf(), rel, &metadata, &self.destination).await
+    }
+
     /// True when the copy, which may not exist yet, would lie in the source or be it.
-    async fn leads_into(&mut self, from: &Path, rel: &Path, source: &Metadata) -> Result<bool, Fault> {
+    async fn leads_into(&mut self, rel: &Path, source: &Metadata) -> Result<bool, Fault> {
         let copying = &self.copying;
         if self.above.is_empty() {
-            let mut at = self.base.clone();
-            loop {
-                let found = copying.metadata(PathCall::stat(&at)).await;
-                let found = identity(&found.map_err(|error| Fault::of(from, &error))?);
+            let found = copying.metadata(PathCall::stat_dir(&self.dirs.target)).await;
+            self.above.push(identity(&found.map_err(|error| Fault::of(&self.base, &error))?));
+            let mut at = self.base.join("..");
+            // Not all that lies above may be looked at. That is no fault of the source, and where the walk meets the
+            // destination it stops.
+            while let Ok(found) = copying.metadata(PathCall::stat(&at)).await {
+                let found = identity(&found);
                 if self.above.last() == Some(&found) {
                     break;
                 }
@@ -185,6 +199,10 @@ impl Walk {
                     Err(fault) => self.copying.tell(&fault),
                 }
             } else if let Some((folder, _)) = levels.pop() {
+                if let Some((parent, _)) = levels.last() {
+                    // Where it fails, whoever needs the folder is told so again, and tells it.
+                    let _ = parent.hold(&self.copying, HELD_MAX).await;
+                }
                 Folder::leave(Rc::clone(&folder), &self.copying).await;
                 if levels.len() >= HELD_MAX {
                     // It may wait for what is below for long, while the walk goes up.
@@ -287,7 +305,7 @@ impl Walk {
 
     /// Opens a folder in another one, and makes its copy.
     async fn enter(&self, parent: &Rc<Folder>, name: &Path) -> Result<Rc<Folder>, Fault> {
-        let above = parent.hold(&self.copying).await?;
+        let above = parent.dirs(&self.copying).await?;
         let entered = self.enter_at(parent, &above, name).await;
         Dirs::give_back(above, &self.copying).await;
         entered
@@ -297,14 +315,9 @@ impl Walk {
         let copying = &self.copying;
         let from = || parent.source_path().join(name);
         let unread = |error| Fault::of(&from(), &error);
-        let asked = PathCall::lstat(name).beneath(&above.source);
-        let metadata = copying.metadata(asked).await.map_err(unread)?;
-        if self.above.first() == Some(&identity(&metadata)) {
-            return Err(Fault::new(&from(), "a folder cannot be copied into itself"));
-        }
         let source = copying.open_dir(PathCall::open_dir(name).beneath(&above.source)).await;
         let source = source.map_err(unread)?;
-        match self.make(&above.target, &from(), name, &metadata, parent).await {
+        match self.make_inner(parent, above, name, &source).await {
             Ok((target, made_as)) => {
                 Ok(Folder::inside(parent, [name, name], made_as, Dirs { source, target }))
             }
@@ -315,11 +328,28 @@ impl Walk {
         }
     }
 
+    /// Makes the copy of a folder in another one, which is asked about itself like a top.
+    async fn make_inner(
+        &self,
+        parent: &Rc<Folder>,
+        above: &Dirs,
+        name: &Path,
+        source: &Dir,
+    ) -> Result<(Dir, Option<Metadata>), Fault> {
+        let from = || parent.source_path().join(name);
+        let metadata = self.copying.metadata(PathCall::stat_dir(source)).await;
+        let metadata = metadata.map_err(|error| Fault::of(&from(), &error))?;
+        if self.above.first() == Some(&identity(&metadata)) {
+            return Err(Fault::new(&from(), "a folder cannot be copied into itself"));
+        }
+        self.make(&above.target, from, name, &metadata, parent).await
+    }
+
     /// Makes the copy of a folder, for its owner only until it is filled, and opens it; one that exists is taken as it is.
     async fn make(
         &self,
         above: &Dir,
-        from: &Path,
+        from: impl Fn() -> PathBuf,
         name: &Path,
         metadata: &Metadata,
         parent: &Folder,
@@ -334,7 +364,7 @@ impl Walk {
                     copying.metadata(PathCall::lstat(name).beneath(above)).await.map_err(unwritten)?;
                 if !found.is_dir() {
                     let reason = format!("{} is in the way and no folder", to().display());
-                    return Err(Fault::new(from, reason));
+                    return Err(Fault::new(&from(), reason));
                 }
                 None
             }
