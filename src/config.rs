@@ -131,17 +131,21 @@ pub enum CacheMode {
     /// As the kernel likes: what is written and read stays in its cache until it needs the room.
     #[default]
     Buffered,
-    /// As little as can be. What is written goes to the disk at once, in whole blocks of 4 KiB; a last part of a block waits in
-    /// memory for the rest of it, until the flush interval, a sync or a close. Written and read pages are dropped soon
-    /// after, and when the file is closed none that its own writes and reads brought in are left. To be sure of that the close
-    /// waits, in the background, until what was written is on the disk, and it tells an error of that. **It is no
-    /// [`Durability`]**: neither the disk's own cache is flushed, nor is the size or the name made safe.
+    /// As little as can be. What is written goes to the disk soon, in whole blocks of 4 KiB; a last part of a block waits in
+    /// memory for the rest of it, until the flush interval, a sync or a close, or until memory is short. (Files that append, and those of
+    /// [`Order::PerThread`], are written as their calls end, in parts of blocks too.) Written and read pages are dropped soon
+    /// after, and when the file is closed none that its own writes and reads brought in are left. To be sure of that the close drops **all**
+    /// of a file that was read or written, what others brought in too; after writes it waits before, in the background, until
+    /// they are on the disk, and tells an error of that. **It is no [`Durability`]**: neither the disk's own cache is flushed, nor is the size or the
+    /// name made safe.
     ///
     /// Where file and kernel can (Linux 6.14 and newer: ext4, XFS), new blocks and reads use `RWF_DONTCACHE`, by which the kernel
-    /// itself drops what this file brought in and keeps what others did. For blocks that were in the file before, and elsewhere
-    /// (older kernels, btrfs, tmpfs, FUSE), efio does it by hand: at most some 5 MiB of the file stay in the cache meanwhile, and
-    /// pages of the file that others have in use are dropped with them. Pages that cannot be dropped (mapped, locked, or changed by
-    /// others meanwhile) stay. On systems other than Linux it is as `Buffered`.
+    /// itself drops what this file brought in and keeps what others did until the close; how much of it is on its way to the disk meanwhile is the
+    /// kernel's to say. For blocks that were in the file before, and elsewhere (older kernels, btrfs, tmpfs, FUSE), efio does it by
+    /// hand, and pages of the file that others have in use are dropped with them. By hand a write waits for the disk once it and those
+    /// before it have left more than 4 MiB in the cache. While a sync is asked for or under way it cannot: it only drops what is on
+    /// the disk already, each 4 MiB, and more stays where the disk is slow. Pages that cannot be dropped (mapped, locked,
+    /// or changed by others meanwhile) stay. On systems other than Linux it is as `Buffered`.
     ///
     /// Since the disk is busy from the first bytes on, such a file holds at most 256 KiB of accepted bytes once a 128th of the module's
     /// memory is in use: a fast writer meets `WouldBlock` earlier.
@@ -290,7 +294,7 @@ impl OpenOptions {
         /// [`File`](crate::File), or the end of the module leave nothing behind. With `create_new` the close fails
         /// if the name exists by then; without it, an existing file is replaced in one step.
         atomic: bool;
-        /// A block device is welcome too.
+        /// A block device is welcome too. Not with [`CacheMode::Uncached`].
         block_device: bool;
         /// The name is looked at before it is opened, by one more system call in the background, so that a pipe or a
         /// device is refused untouched. Without it a pipe is open for a moment, in which a program that waits for its
@@ -351,6 +355,9 @@ impl OpenOptions {
         }
         if self.atomic && !(self.write && (self.create || self.create_new)) {
             return refuse("an atomic file needs write and create or create_new");
+        }
+        if self.block_device && self.cache == CacheMode::Uncached {
+            return refuse("a close that drops a file from the page cache would drop a whole block device");
         }
         if self.append && self.truncate && !self.posix {
             return refuse("append and truncate exclude each other");

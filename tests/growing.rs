@@ -123,3 +123,24 @@ fn an_answer_that_waited_is_not_told_once_the_page_cache_has_more() {
         }
     }
 }
+
+#[test]
+fn an_end_met_by_offset_before_the_file_was_extended_is_not_told_after_it() {
+    for seed in 0..200 {
+        let sim = Sim::with_options(seed, SimOptions { nowait_per_mille: 0, ..SimOptions::default() });
+        let efio = Efio::builder().sim(&sim).build().unwrap();
+        sim.put("/file", b"");
+        let fd = efio.ef_open("/file", &OpenOptions::new().read(true).write(true)).unwrap();
+        news(&efio);
+        efio.ef_preallocate(fd, 0, 4096, false).unwrap();
+        let mut into = [1; 100];
+        assert!(efio.ef_read_at(fd, &mut into, 0).unwrap_err().is_would_block());
+        news(&efio);
+        let mut answer = efio.ef_read_at(fd, &mut into, 0);
+        while answer.as_ref().is_err_and(|error| error.is_would_block()) {
+            news(&efio);
+            answer = efio.ef_read_at(fd, &mut into, 0);
+        }
+        assert_eq!((answer.unwrap(), into), (100, [0; 100]), "seed {seed}");
+    }
+}

@@ -6,6 +6,9 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "sim")]
+#[path = "uncached/simulated.rs"]
+mod simulated;
 mod support;
 
 use std::fs::File;
@@ -214,7 +217,7 @@ fn a_long_write_leaves_a_few_mib_at_most_meanwhile() {
 }
 
 #[test]
-fn what_others_had_in_the_cache_stays_where_the_kernel_can_tell() {
+fn what_others_had_in_the_cache_stays_until_the_close_where_the_kernel_can_tell() {
     let Some(folder) = on_disk() else { return };
     let (path, bytes) = (folder.path().join("file"), noise(6, 1 << 20));
     cold(&path, &bytes);
@@ -229,6 +232,27 @@ fn what_others_had_in_the_cache_stays_where_the_kernel_can_tell() {
     }
     assert_eq!((cached(&path), before), (before, 256), "pages that another reader brought in");
     module.close(fd);
+    assert_eq!(cached(&path), 0, "until the close, which drops all of the file");
+}
+
+#[test]
+fn a_block_device_is_not_opened_uncached() {
+    let options = uncached().read(true).block_device(true);
+    let error = module().efio.ef_open("/dev/null", &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_close_takes_no_pages_from_others_where_nothing_was_read_or_written() {
+    both_ways("a_close_takes_no_pages_from_others_where_nothing_was_read_or_written", |folder| {
+        let path = folder.join("file");
+        cold(&path, &noise(7, 1 << 20));
+        assert_eq!(contents(&path).len(), 1 << 20);
+        let mut module = module();
+        let fd = module.open(&path, &uncached().read(true).write(true)).unwrap();
+        assert!(module.close(fd).error().is_none());
+        assert_eq!(cached(&path), 256);
+    });
 }
 
 #[test]
@@ -339,88 +363,4 @@ fn a_file_system_in_memory_takes_the_mode_and_keeps_its_pages() {
     assert!(contents(&path) == bytes);
     let mut file = File::open(&path).unwrap();
     assert_eq!(file.seek(SeekFrom::End(0)).unwrap(), 6_000_001);
-}
-
-#[cfg(feature = "sim")]
-mod simulated {
-    use super::*;
-    use efio::Operation;
-    use efio::sim::{FaultRule, Sim, SimOptions};
-    use support::run;
-
-    fn disk() -> (Sim, Efio) {
-        let options = SimOptions { dont_cache: false, ..SimOptions::default() };
-        let sim = Sim::with_options(5, options);
-        let efio = Efio::builder().sim(&sim).flush_interval(Duration::from_secs(3600)).build().unwrap();
-        (sim, efio)
-    }
-
-    fn opened(efio: &Efio, options: &OpenOptions) -> efio::Fd {
-        let fd = efio.ef_open("/file", options).unwrap();
-        run(efio);
-        efio.ef_open_status(fd).unwrap();
-        fd
-    }
-
-    #[test]
-    fn bytes_that_do_not_get_to_the_disk_poison_the_file_and_no_sync_calls_that_success() {
-        let (sim, efio) = disk();
-        let fd = opened(&efio, &uncached().write(true).create(true));
-        sim.fail(FaultRule::new(Operation::Sync, libc::EIO).on("/file").times(1));
-        let piece = noise(1, 1 << 20);
-        for _ in 0..8 {
-            if efio.ef_write_at(fd, &piece, efio.ef_progress(fd).unwrap().accepted).is_err() {
-                break;
-            }
-            run(&efio);
-        }
-        let error = efio.ef_sync(fd).expect_err("a sync after that cannot know");
-        assert_eq!(
-            (error.kind(), error.operation(), error.raw_os_error()),
-            (ErrorKind::Os, Operation::Sync, Some(5))
-        );
-        efio.ef_close(fd).unwrap();
-        run(&efio);
-        let mut events = efio::Events::with_capacity(8);
-        efio.events(&mut events).unwrap();
-        let closed = events.iter().find(|event| event.readiness().is_closed()).unwrap();
-        assert!(closed.error().is_some() && closed.bytes_lost() > 0, "{closed:?}");
-    }
-
-    #[test]
-    fn the_last_bytes_error_on_their_way_to_the_disk_is_told_by_the_close() {
-        let (sim, efio) = disk();
-        let fd = opened(&efio, &uncached().write(true).create(true));
-        efio.ef_write(fd, b"few").unwrap();
-        sim.fail(FaultRule::new(Operation::Sync, libc::EIO).on("/file").times(1));
-        efio.ef_close(fd).unwrap();
-        run(&efio);
-        let mut events = efio::Events::with_capacity(8);
-        efio.events(&mut events).unwrap();
-        let closed = events.iter().find(|event| event.readiness().is_closed()).unwrap();
-        assert_eq!((closed.error().unwrap().operation(), closed.bytes_lost()), (Operation::Sync, 3));
-    }
-
-    #[test]
-    fn a_writer_that_waits_for_room_does_not_wait_for_the_rest_of_a_block() {
-        let (sim, efio) = disk();
-        let fd = opened(&efio, &uncached().write(true).create(true).memory_limit(4096));
-        let (begin, mut events) = (sim.now(), efio::Events::with_capacity(8));
-        let mut written = 0;
-        for _ in 0..20 {
-            while efio.ef_write(fd, &[7; 3000]).is_err_and(|error| error.is_would_block()) {
-                // To the event that is owed now.
-                let mut told = false;
-                while !told && efio.step() {
-                    efio.events(&mut events).unwrap();
-                    told = events.iter().any(|event| event.readiness().is_writable());
-                }
-                assert!(told && sim.now() - begin < Duration::from_secs(60), "it waited for the timer");
-            }
-            written += 3000;
-        }
-        efio.ef_close(fd).unwrap();
-        run(&efio);
-        assert_eq!(sim.read("/file").unwrap(), vec![7; written]);
-    }
 }

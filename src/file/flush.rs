@@ -191,8 +191,12 @@ impl Control {
                 commons.raise(slot, Readiness::RESUMED.bits());
             }
         }
-        if let Some(fault) = fault.filter(|_| !self.poisoned) {
-            self.write_refused(fault, slot, commons, out);
+        if let Some(fault) = fault {
+            // Also of a file that had failed before: what was written since the last sync may be gone.
+            self.sync.failed |= fault.operation == Operation::Sync;
+            if !self.poisoned {
+                self.write_refused(fault, slot, commons, out);
+            }
         }
     }
 
@@ -250,7 +254,6 @@ impl Control {
         if fault.operation == Operation::Sync {
             // Of bytes that were written before: what they found on their way to the disk.
             self.end_stall(slot);
-            self.sync.failed = true;
             self.poison_by(fault, None, slot, commons);
             return;
         }

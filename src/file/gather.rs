@@ -2,7 +2,8 @@
 //!
 //! Of a file that is to leave nothing in the page cache a write ends where a block of 4 KiB does: the rest waits for what
 //! comes after it, so that no block goes to the disk twice. It does not wait where somebody waits for it: the timer, a sync, a
-//! close, a reader, or a writer for the room. Bytes over blocks that were there before, and bytes behind them, go out apart.
+//! close, a reader, or a writer for the room; nor in a page of its own while pages are scarce, nor where it fills a write of
+//! so many small pieces that it would never be a block. Bytes over blocks that were there before, and bytes behind them, go out apart.
 
 use crate::job::{Slice, Slices};
 use crate::sync::Ordering;
@@ -64,7 +65,8 @@ impl Control {
         let kept = bytes.saturating_sub(over);
         let asked = slot.written() + (kept as u64) < self.flush.target;
         // Only when there is nothing else to write: else room comes soon enough, and they are looked at again then.
-        let waited_for = kept == 0 && (slot.want.has(want::WRITE) || commons.has_waiters());
+        let scarce = || slot.want.has(want::WRITE) || commons.has_waiters() || commons.is_tight();
+        let waited_for = kept == 0 && (gathering.full || scarce());
         if asked || waited_for { gathering.slices } else { gathering.slices.first(kept) }
     }
 }
@@ -131,11 +133,22 @@ struct Gathering {
     turn: u64,
     /// The next page's bytes belong elsewhere in the file.
     apart: bool,
+    /// It has as many pieces as a write can.
+    full: bool,
 }
 
 impl Gathering {
     fn new(limit: usize, append: bool) -> Self {
-        Self { slices: Slices::new(), base: 0, end: 0, room: limit, append, turn: 0, apart: false }
+        Self {
+            slices: Slices::new(),
+            base: 0,
+            end: 0,
+            room: limit,
+            append,
+            turn: 0,
+            apart: false,
+            full: false,
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -165,7 +178,11 @@ impl Gathering {
             return false;
         }
         let start = page_start(page.page).wrapping_add(used as usize);
-        if bytes == 0 || !self.slices.push(Slice { start, len: bytes }) {
+        if bytes == 0 {
+            return false;
+        }
+        if !self.slices.push(Slice { start, len: bytes }) {
+            self.full = true;
             return false;
         }
         self.room -= bytes;

@@ -345,6 +345,7 @@ impl Control {
             (Ok(_), Some(Asked::Truncate { size })) => {
                 slot.set_size(size);
                 slot.state.set(flag::STALE_WINDOW);
+                slot.moved();
                 self.sync.metadata_changed = true;
                 self.set_append_end(size);
             }
@@ -356,8 +357,9 @@ impl Control {
             (Ok(_), Some(Asked::Preallocate { offset, bytes, keep_size })) => {
                 self.sync.metadata_changed = true;
                 if !keep_size {
-                    // An end in the window is that of before.
+                    // An end in the window, or met by offset, is that of before.
                     slot.state.set(flag::STALE_WINDOW);
+                    slot.moved();
                     slot.set_size(slot.size().max(offset + bytes));
                     if let Some(end) = self.append_end() {
                         self.set_append_end(end.max(offset + bytes));

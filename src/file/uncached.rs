@@ -58,10 +58,12 @@ impl Control {
         }
     }
 
-    /// What the close does about the page cache. A file that goes with its close takes its pages along.
+    /// What the close does about the page cache. A file that goes with its close takes its pages along. After any read all is
+    /// dropped, also where the kernel drops: not what it has read ahead.
     pub(super) fn leaving(&self, slot: &Slot) -> Leaving {
         let goes = self.rare.as_ref().is_some_and(|rare| rare.staged.is_some());
-        match (self.setup.uncached && !goes, slot.write.accepted() > 0) {
+        let untouched = self.uncached_fill() == Some(Dropping::Untried) && slot.write.accepted() == 0;
+        match (self.setup.uncached && !goes && !untouched, slot.write.accepted() > 0) {
             (false, _) => Leaving::Keep,
             (true, false) => Leaving::Forget,
             (true, true) => Leaving::Settle,

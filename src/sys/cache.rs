@@ -10,8 +10,9 @@
 //! So these go the second way. What such writes have left behind is handed from job to job, as [`Traces`].
 //!
 //! Waiting for a write-back (sync_file_range(2)) promises nothing of a loss of power. But **it takes the error of the file**: a later
-//! fsync of the same opening would say that all is well. So its error is a failed sync's, and poisons; and it never runs
-//! beside a sync, which would miss the error instead.
+//! fsync of the same opening would say that all is well. So its error, whatever its number, is a failed sync's, and poisons; and it
+//! never runs beside a sync, which would miss the error instead. Only the call that has the disk begin, which takes nothing, may
+//! find that there is no such call here.
 
 use crate::error::Operation;
 use crate::job::cache::{Dropping, Leaving, Traces, Uncached};
@@ -51,17 +52,22 @@ const fn unknown(errno: i32) -> bool {
     matches!(errno, libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ESPIPE | libc::EPERM)
 }
 
-/// A write-back's answer as that of a sync; where it is not to be had, or not now, nothing was lost.
-fn told(answer: Answer<()>) -> Result<(), Fault> {
-    match answer {
-        Err(errno) if !unknown(errno) && errno != libc::ENOMEM => Err(Fault::new(Operation::Sync, errno)),
-        _ => Ok(()),
+/// Has the disk begin with a range. False: there is no such call here; as nothing is taken by it, nothing is lost.
+fn begin_with(disk: &impl Disk, handle: Handle, start: u64, bytes: u64) -> Result<bool, Fault> {
+    match uninterrupted(|| disk.begin_writeback(handle, start, bytes)) {
+        Ok(()) | Err(libc::ENOMEM) => Ok(true),
+        Err(errno) if unknown(errno) => Ok(false),
+        Err(errno) => Err(Fault::new(Operation::Sync, errno)),
     }
 }
 
 /// Waits for a range and drops it.
 fn settle(disk: &impl Disk, handle: Handle, start: u64, bytes: u64) -> Result<(), Fault> {
-    let answer = told(uninterrupted(|| disk.end_writeback(handle, start, bytes)));
+    let answer = begin_with(disk, handle, start, bytes).and_then(|known| match known {
+        true => uninterrupted(|| disk.end_writeback(handle, start, bytes))
+            .map_err(|errno| Fault::new(Operation::Sync, errno)),
+        false => Ok(()),
+    });
     disk.forget(handle, start, bytes);
     answer
 }
@@ -139,7 +145,8 @@ pub(crate) fn write(
         (Some(begin), Some(end)) if bytes > 0 => leave(disk, handle, begin, end, settles, &mut traces),
         _ => Ok(()),
     };
-    Outcome::Written { bytes, fault: fault.or(behind.err()), traces }
+    // What was found behind is told by nobody else any more.
+    Outcome::Written { bytes, fault: behind.err().or(fault), traces }
 }
 
 /// The bytes from `begin` to `end` were written by hand.
@@ -152,25 +159,34 @@ fn leave(
     traces: &mut Traces,
 ) -> Result<(), Fault> {
     let mut answer = Ok(());
-    if begin < traces.start || begin > traces.end || traces.start == traces.end {
-        // Elsewhere in the file: what lies there is done with.
+    let none = traces.start == traces.end;
+    let elsewhere = begin < traces.start || begin > traces.end;
+    if none || elsewhere && settles {
+        // What lies there is done with.
         let (start, bytes) = (floor(traces.start), traces.end.next_multiple_of(BLOCK) - floor(traces.start));
-        if bytes > 0 && settles {
+        if !none {
             answer = settle(disk, handle, start, bytes);
-        } else if bytes > 0 {
-            disk.forget(handle, start, bytes);
         }
         (traces.start, traces.end) = (begin, begin);
     }
-    traces.end = traces.end.max(end);
+    let before = traces.end;
+    // Elsewhere beside a sync: all of it is one range until a write may wait.
+    (traces.start, traces.end) = (traces.start.min(begin), before.max(end));
     let (first, last) = (floor(begin), floor(end));
     if last > first {
-        answer = answer.and(told(uninterrupted(|| disk.begin_writeback(handle, first, last - first))));
+        answer = answer.and(begin_with(disk, handle, first, last - first).map(drop));
     }
-    let start = floor(traces.start);
-    if settles && last.saturating_sub(start) > LEFT_MAX {
+    let (start, last) = (floor(traces.start), floor(traces.end));
+    let left = last.saturating_sub(start);
+    if settles && left > LEFT_MAX {
         traces.start = last - LEFT_AFTER;
         answer = answer.and(settle(disk, handle, start, traces.start - start));
+    } else if !settles && left >= LEFT_MAX {
+        // What the syncs have cleaned goes; the rest is dirty still, and remains noted.
+        let grown = left / LEFT_MAX > floor(before).saturating_sub(start) / LEFT_MAX;
+        if grown || begin < before {
+            disk.forget(handle, start, left);
+        }
     }
     answer
 }

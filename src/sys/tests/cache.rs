@@ -89,48 +89,96 @@ fn blocks_that_were_there_before_and_short_writes_go_by_hand_in_whole_blocks() {
 #[test]
 fn what_is_left_behind_is_waited_for_and_dropped_once_it_is_much() {
     let left = traces(Dropping::ByHand, 100, 4 << 20);
-    let disk = Scripted::new([Ok(BYTES), Ok(0), Ok(0)]);
+    let disk = Scripted::new([Ok(BYTES), Ok(0), Ok(0), Ok(0)]);
     let by_hand = Uncached { traces: left, ..NEW };
     let (_, fault, left) = leave(&disk, HANDLE, Place::At(4 << 20), BYTES, by_hand);
     assert_eq!((fault, left), (None, traces(Dropping::ByHand, 4 << 20, 5 << 20)));
-    let calls = ["begin 1048576 at 4194304", "wait for 4194304 at 0", "forget 4194304 at 0"];
+    let calls =
+        ["begin 1048576 at 4194304", "begin 4194304 at 0", "wait for 4194304 at 0", "forget 4194304 at 0"];
     assert_eq!(disk.calls()[1..], calls);
-    // Beside a sync nobody waits: the error would be told to one of the two alone.
+}
+
+#[test]
+fn beside_a_sync_nobody_waits_and_what_syncs_have_cleaned_is_dropped_each_4_mib() {
+    // The error would be told to one of the two alone.
     let disk = Scripted::new([Ok(BYTES), Ok(0)]);
-    let (.., left) = leave(&disk, HANDLE, Place::At(4 << 20), BYTES, Uncached { settles: false, ..by_hand });
+    let beside = |end| Uncached { settles: false, traces: traces(Dropping::ByHand, 100, end), ..NEW };
+    let (.., left) = leave(&disk, HANDLE, Place::At(3 << 20), BYTES, beside(3 << 20));
+    assert_eq!(left, traces(Dropping::ByHand, 100, 4 << 20), "what is dirty still is known to the next one");
+    assert_eq!(disk.calls()[1..], ["begin 1048576 at 3145728", "forget 4194304 at 0"]);
+    let disk = Scripted::new([Ok(BYTES), Ok(0)]);
+    let (.., left) = leave(&disk, HANDLE, Place::At(4 << 20), BYTES, beside(4 << 20));
     assert_eq!(left, traces(Dropping::ByHand, 100, 5 << 20));
-    assert_eq!(disk.calls()[1..], ["begin 1048576 at 4194304"]);
+    assert_eq!(disk.calls()[1..], ["begin 1048576 at 4194304"], "not for each write");
+    // Elsewhere in the file: where there was little it goes on in one range, where there was much that is dropped.
+    let disk = Scripted::new([Ok(10)]);
+    let (.., left) = leave(&disk, HANDLE, Place::At(90_000), 10, beside(5000));
+    assert_eq!(left, traces(Dropping::ByHand, 100, 90_010));
+    assert_eq!(disk.calls(), ["write 10 At(90000)"]);
+    let disk = Scripted::new([Ok(10)]);
+    let (.., left) = leave(&disk, HANDLE, Place::At(50), 10, beside(9 << 20));
+    assert_eq!(left, traces(Dropping::ByHand, 50, 9 << 20));
+    assert_eq!(disk.calls(), ["write 10 At(50)", "forget 9437184 at 0"]);
+    // The next one that may wait has it all.
+    let disk = Scripted::new([Ok(10), Ok(0), Ok(0)]);
+    let (.., left) = leave(&disk, HANDLE, Place::At(60), 10, Uncached { traces: left, ..NEW });
+    assert_eq!(left, traces(Dropping::ByHand, 8 << 20, 9 << 20));
+    let calls = ["write 10 At(60)", "begin 8388608 at 0", "wait for 8388608 at 0", "forget 8388608 at 0"];
+    assert_eq!(disk.calls(), calls);
 }
 
 #[test]
 fn a_write_elsewhere_in_the_file_is_done_with_the_last_place_first() {
     let left = traces(Dropping::ByHand, 100, 5000);
-    let disk = Scripted::new([Ok(10), Ok(0)]);
+    let disk = Scripted::new([Ok(10), Ok(0), Ok(0)]);
     let (.., left) = leave(&disk, HANDLE, Place::At(90_000), 10, Uncached { traces: left, ..NEW });
     assert_eq!(left, traces(Dropping::ByHand, 90_000, 90_010));
-    assert_eq!(disk.calls(), ["write 10 At(90000)", "wait for 8192 at 0", "forget 8192 at 0"]);
+    assert_eq!(
+        disk.calls(),
+        ["write 10 At(90000)", "begin 8192 at 0", "wait for 8192 at 0", "forget 8192 at 0"]
+    );
 }
+
+/// What a wait for a write-back may answer: once the disk was asked to begin, each of them was taken from the file.
+const TAKEN: [i32; 8] = [
+    libc::EIO,
+    libc::ENOSPC,
+    libc::ENOMEM,
+    libc::EPERM,
+    libc::EINVAL,
+    libc::EOPNOTSUPP,
+    libc::ENOSYS,
+    libc::ESPIPE,
+];
 
 #[test]
 fn an_error_on_the_way_to_the_disk_is_that_of_a_sync() {
     let left = traces(Dropping::ByHand, 0, 4 << 20);
-    for (begun, waited) in [(Err(libc::EIO), None), (Ok(0), Some(Err(libc::EIO)))] {
-        let disk = Scripted::new(
-            [Ok(BYTES), begun].into_iter().chain(waited).chain(waited.is_none().then_some(Ok(0))),
-        );
-        let by_hand = Uncached { traces: left, ..NEW };
+    let by_hand = Uncached { traces: left, ..NEW };
+    let waits = TAKEN.map(|errno| (errno, vec![Ok(BYTES), Ok(0), Ok(0), Err(errno)]));
+    let begins = [(libc::EIO, vec![Ok(BYTES), Err(libc::EIO), Ok(0), Ok(0)])];
+    for (errno, script) in waits.into_iter().chain(begins) {
+        let disk = Scripted::new(script);
         let (bytes, fault, _) = leave(&disk, HANDLE, Place::At(4 << 20), BYTES, by_hand);
-        assert_eq!(
-            (bytes, fault),
-            (BYTES, Some(Fault::new(Operation::Sync, libc::EIO))),
-            "the write itself was one"
-        );
+        let wanted = (BYTES, Some(Fault::new(Operation::Sync, errno)));
+        assert_eq!((bytes, fault), wanted, "the write itself was one");
         disk.calls();
     }
-    // Where there is no such call nothing was lost.
+    // Where there is no such call nothing was lost, and nobody waits.
     let disk = Scripted::new([Ok(BYTES), Err(libc::ENOSYS), Err(libc::ENOSYS)]);
-    let (_, fault, _) = leave(&disk, HANDLE, Place::At(4 << 20), BYTES, Uncached { traces: left, ..NEW });
+    let (_, fault, _) = leave(&disk, HANDLE, Place::At(4 << 20), BYTES, by_hand);
     assert_eq!(fault, None);
+    let calls = ["begin 1048576 at 4194304", "begin 4194304 at 0", "forget 4194304 at 0"];
+    assert_eq!(disk.calls()[1..], calls);
+}
+
+#[test]
+fn an_error_on_the_way_to_the_disk_is_not_hidden_by_that_of_the_write() {
+    // A sync after it would not be told of the first: it was told here.
+    let disk = Scripted::new([Ok(500_000), Err(libc::ENOSPC), Ok(0), Ok(0), Err(libc::EIO)]);
+    let by_hand = Uncached { traces: traces(Dropping::ByHand, 0, 4 << 20), ..NEW };
+    let (bytes, fault, _) = leave(&disk, HANDLE, Place::At(4 << 20), BYTES, by_hand);
+    assert_eq!((bytes, fault), (500_000, Some(Fault::new(Operation::Sync, libc::EIO))));
     disk.calls();
 }
 
@@ -164,15 +212,18 @@ fn a_close_waits_for_what_was_written_and_tells_its_error() {
         Outcome::Closed(answer) => answer,
         other => panic!("{other:?}"),
     };
-    let disk = Scripted::new([Ok(0), Ok(0)]);
+    let settles = ["begin 0 at 0", "wait for 0 at 0", "forget 0 at 0", "close"];
+    let disk = Scripted::new([Ok(0), Ok(0), Ok(0)]);
     close(&disk, Leaving::Settle).unwrap();
-    assert_eq!(disk.calls(), ["wait for 0 at 0", "forget 0 at 0", "close"]);
+    assert_eq!(disk.calls(), settles);
     let disk = Scripted::new([Ok(0)]);
     close(&disk, Leaving::Forget).unwrap();
     assert_eq!(disk.calls(), ["forget 0 at 0", "close"]);
-    let disk = Scripted::new([Err(libc::EIO), Ok(0)]);
-    assert_eq!(close(&disk, Leaving::Settle), Err(Fault::new(Operation::Sync, libc::EIO)));
-    assert_eq!(disk.calls(), ["wait for 0 at 0", "forget 0 at 0", "close"], "closed all the same");
+    for errno in TAKEN {
+        let disk = Scripted::new([Ok(0), Err(errno), Ok(0)]);
+        assert_eq!(close(&disk, Leaving::Settle), Err(Fault::new(Operation::Sync, errno)));
+        assert_eq!(disk.calls(), settles, "closed all the same");
+    }
 }
 
 /// The same on a disk: bytes come back whole, by whichever way it goes.
