@@ -144,3 +144,30 @@ fn an_end_met_by_offset_before_the_file_was_extended_is_not_told_after_it() {
         assert_eq!((answer.unwrap(), into), (100, [0; 100]), "seed {seed}");
     }
 }
+
+#[test]
+fn an_end_met_by_offset_is_looked_up_by_one_try_that_brings_the_bytes() {
+    let mut grown = 0;
+    for seed in 0..100 {
+        let sim = Sim::with_options(seed, SimOptions { nowait_per_mille: 500, ..SimOptions::default() });
+        let efio = Efio::builder().sim(&sim).build().unwrap();
+        sim.put("/file", b"");
+        let fd = efio.ef_open("/file", &OpenOptions::new().read(true)).unwrap();
+        news(&efio);
+        let mut into = [0; 4];
+        if efio.ef_read_at(fd, &mut into, 0).is_ok() {
+            continue;
+        }
+        news(&efio);
+        sim.put("/file", b"more");
+        // Nothing is asked for anew: the try has the bytes, or the end stands that was met for this caller.
+        match efio.ef_read_at(fd, &mut into, 0).unwrap() {
+            0 => {}
+            bytes => {
+                assert_eq!(&into[..bytes], &b"more"[..bytes], "seed {seed}");
+                grown += 1;
+            }
+        }
+    }
+    assert!(grown > 0, "no try found bytes");
+}

@@ -1,10 +1,11 @@
-//! The read side of a file: copy out of the window, try the page cache once, or answer `WouldBlock`.
+//! The read side of a file: copy out of the window, try the page cache, or answer `WouldBlock`.
 //!
 //! A read finds its bytes in the window and copies them; that is the path of a sequential reader. Where nothing is being
-//! read ahead it tries the kernel's page cache once without waiting; when that has nothing either, the actor begins to
+//! read ahead it tries the kernel's page cache without waiting; when that has nothing either, the actor begins to
 //! fill the window and the caller gets an event. The end of the file is told once for each time it is met, by the call
 //! that returns 0; the next call asks again, so a file that grew is seen to have grown. An end that was met before that call
-//! is first looked up in the page cache, or asked for once more where nobody waited for it.
+//! is first looked up in the page cache, for one byte, or asked for once more where nobody waited for it. So there is one try in a
+//! call, and another one for the bytes where that end is none any more.
 #![allow(unsafe_code, reason = "copies out of a page of the window")]
 
 use crate::error::{Error, ErrorKind, Operation, Result};

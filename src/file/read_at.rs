@@ -96,12 +96,16 @@ impl Commons {
         if into.is_empty() {
             return Ok(0);
         }
-        // An end that was fetched some time ago is none any more where the page cache has a byte there.
-        let grown =
-            || seen.has(flag::NOWAIT) && nowait(slot.handle(), offset, &mut [0]).is_ok_and(|bytes| bytes > 0);
         match slot.places().and_then(|places| self.take_fetched(slot, fd, claim, places, into, offset)) {
-            Some(answer) if !matches!(answer, Ok(0)) || !grown() => answer,
-            _ => self.read_at_anew(slot, fd, claim, seen, into, offset, nowait),
+            // An end that was fetched some time ago is none any more where the page cache has bytes there.
+            Some(Ok(0))
+                if seen.has(flag::NOWAIT)
+                    && !self.may_be_unwritten(slot, seen, offset, into.len() as u64) =>
+            {
+                Ok(nowait(slot.handle(), offset, into).unwrap_or(0))
+            }
+            Some(answer) => answer,
+            None => self.read_at_anew(slot, fd, claim, seen, into, offset, nowait),
         }
     }
 
