@@ -279,5 +279,7 @@ fn a_signal_ends_it_also_while_the_disk_stays_full_and_what_is_lost_is_told() {
     let output = child.wait_with_output().unwrap();
     assert!(writer.join().unwrap(), "nobody was left to take the rest");
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-    assert!(words(&output).contains("not taken by the file in time"), "{}", words(&output));
+    // The signal may come before the file's memory is full as well; then it is the file that has all and loses it.
+    let told = ["not taken by the file in time", "bytes are lost"];
+    assert!(told.iter().any(|told| words(&output).contains(told)), "{}", words(&output));
 }
