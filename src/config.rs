@@ -119,9 +119,9 @@ pub enum OnFull {
 /// let folder = tempfile::tempdir()?;
 /// let (path, efio) = (folder.path().join("backup"), Efio::new()?);
 /// let options = OpenOptions::new().write(true).create(true).cache(CacheMode::Uncached);
-/// let mut file = efio.open(&path, &options)?.blocking();
-/// std::io::Write::write_all(&mut file, &[7; 100_000])?;
-/// file.close()?;
+/// let mut file = efio.open(&path, &options)?;
+/// std::io::Write::write_all(&mut file.blocking(), &[7; 100_000])?;
+/// file.blocking().close()?;
 /// assert_eq!(std::fs::read(&path)?.len(), 100_000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
