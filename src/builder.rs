@@ -141,8 +141,10 @@ impl Builder {
         self
     }
 
-    /// Is told, while the module ends and on the thread that ends it, of every file that lost bytes or whose error
-    /// nobody took. One that panics is contained and counted: see [`Efio::contained_panics`].
+    /// Is told of every file that lost bytes or whose error nobody took: at the end of the module, on the thread that ends
+    /// it; and of a dropped [`TaskFile`](crate::TaskFile) before that, on a thread that calls the module: one that opens,
+    /// drops or waits for a `TaskFile`, or that opens any file while the table is full. So it must not wait, as those calls
+    /// do not. One that panics is contained and counted: see [`Efio::contained_panics`].
     #[must_use]
     pub fn on_loss(mut self, hook: impl Fn(&Loss) + Send + Sync + 'static) -> Self {
         self.on_loss = Some(Box::new(hook));

@@ -108,7 +108,7 @@ impl TaskFile {
         take_orphans(efio);
         let awaited = LIFE[0].bits() | LIFE[1].bits();
         let fd = efio.open_name(None, path.as_ref(), options, awaited)?;
-        let file = efio.from_fd(fd).inspect_err(|_| efio.forget_ready(fd, Interest::CLOSED))?;
+        let file = efio.from_fd(fd).inspect_err(|_| leave_to_orphans(efio, fd))?;
         let mut file = Self::from(file);
         file.opened().await?;
         Ok(file)
@@ -360,12 +360,17 @@ impl Drop for TaskFile {
             return;
         }
         take_orphans(&self.efio);
-        // The closed event is on its way to nobody: where it goes it is looked at now and then.
-        if let Some(orphans) = orphans(&self.efio) {
-            let _ = self.efio.ef_rebind(self.fd, orphans);
-        }
+        leave_to_orphans(&self.efio, self.fd);
         self.forget();
     }
+}
+
+/// The closed event of this file is on its way to nobody: where it goes it is looked at now and then.
+fn leave_to_orphans(efio: &Efio, fd: Fd) {
+    if let Some(orphans) = orphans(efio) {
+        let _ = efio.ef_rebind(fd, orphans);
+    }
+    efio.forget_ready(fd, Interest::CLOSED);
 }
 
 /// The inbox of files whose tasks are gone.

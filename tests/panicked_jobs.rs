@@ -25,7 +25,7 @@ fn news(efio: &Efio) -> Readiness {
 }
 
 #[test]
-fn a_read_that_panicked_is_made_anew_each_time_it_is_asked_for() {
+fn a_read_that_panicked_is_made_anew_and_the_second_by_offset_fails() {
     for by_offset in [false, true] {
         let (sim, efio, fd) = opened();
         let read = |into: &mut [u8]| match by_offset {
@@ -40,6 +40,9 @@ fn a_read_that_panicked_is_made_anew_each_time_it_is_asked_for() {
             let heard = news(&efio);
             assert!(heard.is_readable(), "time {time}: {heard:?}");
             assert_eq!(heard.is_error(), time == 0);
+        }
+        if by_offset {
+            assert_eq!(read(&mut into).unwrap_err().raw_os_error(), Some(5), "it would be read for ever");
         }
         assert!(read(&mut into).unwrap_err().is_would_block());
         assert!(news(&efio).is_readable());

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use efio::queue::{Mpmc, Ring, Stack, Tickets, mpsc, spsc};
+use efio::queue::{Lanes, Levels, Mpmc, Ring, Stack, Tickets, Unbounded, mpsc, spsc};
 
 /// More than a block of the unbounded channel holds.
 const VALUES: u32 = 200;
@@ -78,6 +78,29 @@ fn a_stack_and_tickets_drop_the_rest_after_a_panic() {
     all_go(|values| {
         let queue = Tickets::new(4, VALUES as usize);
         values.for_each(|value| assert!(queue.push(value).is_ok()));
+        queue
+    });
+}
+
+#[test]
+fn a_queue_of_blocks_drops_the_rest_after_a_panic() {
+    all_go(|values| {
+        let queue = Unbounded::new();
+        values.for_each(|value| queue.push(value));
+        queue
+    });
+}
+
+#[test]
+fn levels_and_lanes_drop_the_rest_after_a_panic() {
+    all_go(|values| {
+        let queue = Levels::new(4, VALUES as usize);
+        values.enumerate().for_each(|(number, value)| assert!(queue.push(number % 4, value).is_ok()));
+        queue
+    });
+    all_go(|values| {
+        let queue = Lanes::new(1, VALUES as usize);
+        values.for_each(|value| assert!(queue.lane().push(value).is_ok()));
         queue
     });
 }

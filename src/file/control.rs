@@ -225,7 +225,7 @@ impl Control {
         let error = Error::plain(ErrorKind::Panicked, operation_of(kind), Some(slot.fd()));
         match kind {
             Kind::Fill => self.fill_panicked(slot, commons),
-            Kind::Fetch(place) => Self::fetch_panicked(place, slot, commons),
+            Kind::Fetch(place) => self.fetch_panicked(place, slot, commons),
             Kind::Write => self.flush.in_flight = 0,
             Kind::Meta if self.handle.is_none() => {
                 self.fail_open(error, slot, commons);

@@ -7,7 +7,7 @@ use crate::fd::Fd;
 use super::Slot;
 use super::commons::Commons;
 use super::read::NowaitRead;
-use super::state::{Phase, flag, mail, want};
+use super::state::{Phase, Snapshot, flag, mail, want};
 use super::write::Caller;
 
 impl Commons {
@@ -107,17 +107,24 @@ impl Commons {
     pub(crate) fn own(&self, fd: Fd) -> Result<()> {
         let refuse = |kind| Err(Error::plain(kind, Operation::Open, Some(fd)));
         let Some(slot) = self.slot(fd) else { return refuse(ErrorKind::Stale) };
+        let is_live = |seen: Snapshot| seen.is(fd) && matches!(seen.phase(), Phase::Opening | Phase::Open);
         let seen = slot.state.load();
-        if !seen.is(fd) || !matches!(seen.phase(), Phase::Opening | Phase::Open) {
+        if !is_live(seen) {
             return refuse(ErrorKind::Stale);
         }
+        // The end of a file, and an open that failed, keep the claim: nobody else has the file then.
+        let refuse_late = || {
+            let seen = slot.state.load();
+            let gone = !is_live(seen) || seen.has(flag::FAILED);
+            refuse(if gone { ErrorKind::Stale } else { ErrorKind::Busy })
+        };
         if seen.has(flag::OWNED) {
             return refuse(ErrorKind::Busy);
         }
         if slot.write.is_lent() {
             return refuse(ErrorKind::Busy);
         }
-        let Some(reader) = slot.read.claim() else { return refuse(ErrorKind::Busy) };
+        let Some(reader) = slot.read.claim() else { return refuse_late() };
         match slot.state.set_if(fd, flag::OWNED, flag::OWNED) {
             Ok(_) if slot.write.is_lent() => {
                 // A lend that comes after the flag sees it, and gives the page back.
@@ -132,7 +139,7 @@ impl Commons {
             }
             Err(_) => {
                 self.release_reader(slot, reader.release());
-                refuse(ErrorKind::Busy)
+                refuse_late()
             }
         }
     }

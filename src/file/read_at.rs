@@ -316,17 +316,17 @@ impl Control {
         }
     }
 
-    /// The job panicked: its page may have been written to, which harms nobody. Who comes for the bytes asks anew.
-    pub(super) fn fetch_panicked(index: u8, slot: &Slot, commons: &Commons) {
+    /// The job panicked: its page may have been written to, which harms nobody. Who comes for the bytes asks anew; of a file
+    /// that has failed before it is told an error, or one whose reads all panic would read for ever.
+    pub(super) fn fetch_panicked(&self, index: u8, slot: &Slot, commons: &Commons) {
         let Some(places) = slot.places() else { return };
         let index = usize::from(index);
         commons.drop_window_page(places.page(index));
-        let fetched = Fetched { page: std::ptr::null_mut(), len: 0, errno: EAGAIN };
-        if places.done(index, fetched) {
-            commons.raise(slot, Readiness::READABLE.bits());
-        }
+        let errno = if self.poisoned { EIO } else { EAGAIN };
+        self.fetch_done(index, Fetched { page: std::ptr::null_mut(), len: 0, errno }, slot, commons);
     }
 }
 
+const EIO: i32 = 5;
 /// "Not in memory".
 const EAGAIN: i32 = 11;

@@ -79,6 +79,14 @@ impl<T> Default for Unbounded<T> {
     }
 }
 
+impl<T> Drop for Unbounded<T> {
+    fn drop(&mut self) {
+        if std::mem::needs_drop::<T>() {
+            super::drop_all(|| self.pop().is_some());
+        }
+    }
+}
+
 /// Never full.
 impl<T> Shared for Unbounded<T> {
     type Item = T;

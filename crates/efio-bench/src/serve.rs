@@ -6,7 +6,7 @@
 //! Stalls are seen by small requests, one a millisecond, beside uploads, while another process keeps the disk busy with
 //! fsync: a *ping*, which each server's loop answers by itself without a look at any file, takes as long as the loop
 //! stalls; a *HEAD* asks for a file's size and so shows the disk's own delay too. Both are measured on the disk of
-//! `EFIO_BENCH_DIR` and on a slow one ([`slow`]).
+//! `EFIO_BENCH_DIR` and on a slow one ([`slow`]). A max is the median of the rounds' worst.
 
 mod client;
 mod peer;

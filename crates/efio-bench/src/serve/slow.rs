@@ -37,8 +37,10 @@ impl SlowDisk {
         fs::File::create(&image)?.set_len(1 << 30)?;
         run("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", &at])?;
         let device = run("losetup", &["--find", "--show", &at])?;
-        let number = fs::read_to_string(device.replace("/dev/", "/sys/block/") + "/dev")?.trim().to_string();
-        let disk = Self { folder: folder.file("slow"), device, number };
+        // From here on the drop takes away what there is.
+        let mut disk = Self { folder: folder.file("slow"), device, number: String::new() };
+        let number = fs::read_to_string(disk.device.replace("/dev/", "/sys/block/") + "/dev")?;
+        disk.number = number.trim().to_string();
         fs::create_dir_all(&disk.folder)?;
         run("mount", &[&disk.device, &disk.folder.display().to_string()])?;
         disk.limit("strict_limit", 1)?;
