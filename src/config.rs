@@ -147,8 +147,9 @@ pub enum CacheMode {
     /// the disk already, each 4 MiB, and more stays where the disk is slow. Pages that cannot be dropped (mapped, locked,
     /// or changed by others meanwhile) stay. On systems other than Linux it is as `Buffered`.
     ///
-    /// Since the disk is busy from the first bytes on, such a file holds at most 256 KiB of accepted bytes once a 128th of the module's
-    /// memory is in use: a fast writer meets `WouldBlock` earlier.
+    /// Since the disk is busy from the first bytes on, such a file takes writes in order up to 256 KiB of accepted bytes only, once a
+    /// 128th of the module's memory is in use by whatever file: a fast writer meets `WouldBlock` earlier. A file with another
+    /// [`memory_limit`](OpenOptions::memory_limit) than the module's files, and one that retains, keeps its own.
     ///
     /// Reads go to the disk, also where a first try would have found the bytes in the cache. If the way to the disk
     /// fails, the file fails as by a failed sync ([`ErrorKind::Os`] with [`Operation::Sync`]), perhaps before anybody asked for one.

@@ -326,11 +326,15 @@ impl Commons {
         (deserved, page.ok_or(Room::PoolEmpty))
     }
 
-    /// The most that a file may hold now. Once many uncached files wait for the disk, which is busy from their first bytes
-    /// on, more of each in memory makes nothing faster: it only lets the bytes go cold before they are written.
+    /// The most that a file may hold now. Of an uncached file the disk is busy with the first bytes already: once pages are
+    /// in demand, more of it in memory makes nothing faster, and only lets the bytes go cold before they are written. A
+    /// limit of the file's own stands, and one that retains keeps what it needs until its next sync.
     fn share(&self, slot: &Slot, limit: usize) -> usize {
+        let seen = slot.state.load();
+        let yields = seen.has(flag::UNCACHED) && !seen.has(flag::RETAIN);
+        let plain = || limit == self.limits.file_memory / GRANULE * GRANULE;
         let many = || self.pool.bytes_in_use() > self.pool.bytes_limit() / UNCACHED_PART;
-        if slot.state.load().has(flag::UNCACHED) && many() { limit.min(UNCACHED_SHARE) } else { limit }
+        if yields && plain() && many() { limit.min(UNCACHED_SHARE) } else { limit }
     }
 
     /// Moves the place where the next page begins, under the opener's right; `action` gets the old offset and gives the
