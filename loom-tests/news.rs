@@ -212,16 +212,22 @@ fn two_that_drain_leave_nothing_behind() {
     });
 }
 
+/// A desk, and a thread that raises an event of each of its two slots.
+fn desk_and_producer() -> (Arc<Real>, thread::JoinHandle<()>) {
+    let desk = Arc::new(Real::new());
+    let producer = desk.clone();
+    let producer = thread::spawn(move || {
+        producer.raise(0, READ);
+        producer.raise(1, READ);
+    });
+    (desk, producer)
+}
+
 #[test]
 fn a_consumer_without_a_loop_sleeps_only_while_there_is_no_news() {
     // A lost wake would leave the consumer asleep for ever, on which loom ends the program.
     model(|| {
-        let desk = Arc::new(Real::new());
-        let producer = desk.clone();
-        let producer = thread::spawn(move || {
-            producer.raise(0, READ);
-            producer.raise(1, READ);
-        });
+        let (desk, producer) = desk_and_producer();
         let mut seen = [0; SLOTS];
         loop {
             desk.drain_as(Consumer::Sleeper, &mut seen, usize::MAX);
@@ -237,12 +243,7 @@ fn a_consumer_without_a_loop_sleeps_only_while_there_is_no_news() {
 /// A thread that waits for a while, a producer, and a loop that drains only when it is called. A sleeper that is woken
 /// stands for the call, so it drains once more also when its time is up; or not.
 fn waits_and_goes(drains_last: bool) {
-    let desk = Arc::new(Real::new());
-    let producer = desk.clone();
-    let producer = thread::spawn(move || {
-        producer.raise(0, READ);
-        producer.raise(1, READ);
-    });
+    let (desk, producer) = desk_and_producer();
     let mut seen = [0; SLOTS];
     desk.drain_as(Consumer::Sleeper, &mut seen, usize::MAX);
     // With a limit, loom ends the sleep at any time.
