@@ -100,6 +100,8 @@ fn open_beneath(resolver: Resolver, folder: i32, path: &CStr, flags: i32, mode: 
         match raw::openat2(folder, path, flags, mode, RESOLVE) {
             // Not known here, or kept from us by a filter; a refusal that is meant is met again below.
             Err(libc::ENOSYS | libc::EPERM) => {}
+            // No such path comes as far as here: what the path names was renamed away as it was found.
+            Err(libc::EXDEV) => {}
             answer => return answer,
         }
     }
